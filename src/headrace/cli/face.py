@@ -1,0 +1,82 @@
+"""How every command speaks: human output, `--json`, errors and exit codes, in one place.
+
+A command function returns a value; `Face.show` prints it as one JSON line under `--json`, else through the command's own
+renderer. Errors go to stderr as one sentence, the place and a hint; the exit code is 1 for a failure of the world, 2 for
+a call that must be fixed, 70 for a bug of ours.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar
+
+import msgspec
+from rich.console import Console
+
+from headrace.core.errors import HeadraceError, Internal, Invalid, NotFound
+
+T = TypeVar("T")
+EXIT_FAILED, EXIT_INVALID, EXIT_BUG = 1, 2, 70
+
+
+class Face:
+    """Output of one command run."""
+
+    def __init__(self, *, as_json: bool, out: Console | None = None, err: Console | None = None) -> None:
+        self.as_json = as_json
+        self.out = out or Console(soft_wrap=True)
+        self.err = err or Console(stderr=True, soft_wrap=True)
+
+    def show(self, value: T, render: Callable[[T, Console], None]) -> None:
+        """Print a command's result: JSON on the last line of stdout, or what `render` draws."""
+        if self.as_json:
+            sys.stdout.write(msgspec.json.encode(value, enc_hook=str).decode() + "\n")
+            sys.stdout.flush()
+        else:
+            render(value, self.out)
+
+    def say(self, text: str) -> None:
+        """A line of progress or advice for a person: stderr, so that stdout stays data."""
+        self.err.print(text, highlight=False)
+
+    def fail(self, error: HeadraceError) -> NoReturn:
+        """Print the error and leave with its exit code."""
+        if self.as_json:
+            sys.stdout.write(msgspec.json.encode({"error": error.body()}).decode() + "\n")
+        first, _, hint = str(error).partition("\nhint: ")
+        self.err.print(f"[bold red]error[/]: {_escape(first)}", highlight=False)
+        if hint:
+            self.err.print(f"[cyan]hint[/]: {_escape(hint)}", highlight=False)
+        raise SystemExit(_exit_code(error))
+
+
+def run(action: Callable[[Face], Any], *, as_json: bool = False) -> None:
+    """Run one command's body with a face; turns every error into a sentence and an exit code."""
+    face = Face(as_json=as_json)
+    try:
+        action(face)
+    except HeadraceError as error:
+        face.fail(error)
+    except KeyboardInterrupt:
+        face.say("interrupted")
+        raise SystemExit(130) from None
+    except Exception as error:
+        face.err.print(traceback.format_exc(), highlight=False, markup=False)
+        face.fail(
+            Internal(
+                f"unexpected {type(error).__name__}: {error}",
+                hint="this is a bug in Headrace; please report it with the lines above",
+            )
+        )
+
+
+def _exit_code(error: HeadraceError) -> int:
+    if isinstance(error, (Invalid, NotFound)):
+        return EXIT_INVALID
+    return EXIT_BUG if isinstance(error, Internal) else EXIT_FAILED
+
+
+def _escape(text: str) -> str:
+    return text.replace("[", r"\[")

@@ -1,0 +1,20 @@
+"""The `headrace` command: parse, call one function, print. Each module of commands registers itself on the app."""
+
+from __future__ import annotations
+
+import cyclopts
+
+from headrace import __version__
+from headrace.core.log import setup_logging
+
+app = cyclopts.App(name="headrace", version=__version__, help="Real-time data platform around Apache Flink.")
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    setup_logging(level="WARNING")
+    app()
+
+
+if __name__ == "__main__":
+    main()
