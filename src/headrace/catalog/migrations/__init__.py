@@ -1,0 +1,1 @@
+"""Alembic's migrations, shipped in the wheel and run by `headrace.catalog.store.migrate` at every start."""
