@@ -290,7 +290,7 @@ class DriverFace(Protocol):
     """What the platform asks of a driver (`headrace.flink.driver_client.DriverClient`); each raises what it answers."""
 
     def ping(self) -> Pong:
-        """Is it warm?"""
+        """Say that it is warm."""
         ...
 
     def parse_table(self, request: ParseTable) -> ParsedTable:

@@ -1,0 +1,13 @@
+"""A request in work, as the server and the operation both see it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass
+class Ticket:
+    """One request in work; `cancel`, once set, makes the worker's blocking call return soon."""
+
+    cancel: Callable[[], None] | None = None
