@@ -5,9 +5,11 @@ from __future__ import annotations
 import cyclopts
 
 from headrace import __version__
+from headrace.cli import stack_commands
 from headrace.core.log import setup_logging
 
 app = cyclopts.App(name="headrace", version=__version__, help="Real-time data platform around Apache Flink.")
+stack_commands.register(app)
 
 
 def main() -> None:

@@ -1,0 +1,60 @@
+"""Archives of loaded Java classes (class data sharing), which the JVM maps instead of parsing jars again.
+
+The first run of each kind of process writes one when it stops in order; later runs of any stack of this checkout use it. The name
+carries JDK and class path, so a changed jar makes a new one; the JVM itself also checks and silently ignores a stale one.
+Measured on 2 loaded cores: Kafka, JobManager and two TaskManagers ready after 35 s without and 18 s with archives.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from pathlib import Path
+
+from headrace.stack.context import StackContext
+
+
+def archive_flags(context: StackContext, kind: str, class_path: str, *, leader: bool) -> tuple[tuple[str, ...], str]:
+    """JVM flags that use the archive of `kind` or, if there is none yet, write it at exit.
+
+    Args:
+        context: the stack.
+        kind: kafka, jobmanager or taskmanager.
+        class_path: what the process runs with; the name of the archive depends on it.
+        leader: whether this process writes the archive; one of several alike is enough.
+
+    Returns:
+        The flags, and the path to rename to the archive's once the process has ended, or an empty string.
+    """
+    if not context.options.class_archive:
+        return (), ""
+    path = archive_path(context, kind, class_path)
+    if path.exists():
+        return (f"-XX:SharedArchiveFile={path}", "-Xshare:auto"), ""
+    if not leader:
+        return (), ""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    return (f"-XX:ArchiveClassesAtExit={temporary}", "-Xlog:cds=error", "-Xlog:cds+dynamic=error"), str(path)
+
+
+def archive_path(context: StackContext, kind: str, class_path: str) -> Path:
+    """Where the archive of this JDK and class path lies."""
+    facts = [str(context.jdk.home), str(context.jdk.version)]
+    for jar in class_path.split(":"):
+        status = os.stat(jar)
+        facts.append(f"{jar} {status.st_size} {status.st_mtime_ns}")
+    key = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
+    return context.assets.cache / "classes" / f"{kind}-{key}.jsa"
+
+
+def adopt_archive(target: str, argv: tuple[str, ...]) -> bool:
+    """Move a written archive to its place; returns whether there was one."""
+    for argument in argv:
+        if argument.startswith("-XX:ArchiveClassesAtExit="):
+            temporary = Path(argument.partition("=")[2])
+            with contextlib.suppress(FileNotFoundError):
+                temporary.replace(target)
+                return True
+    return False
