@@ -34,7 +34,7 @@ class Cdn(msgspec.Struct, frozen=True):
     floor: float
 
 
-def parse_cdns(text: str, *, file: str) -> tuple[Cdn, ...]:
+def parse_cdns(text: str, file: str) -> tuple[Cdn, ...]:
     """Read `cdn.csv`; rows come back sorted by name.
 
     Raises:

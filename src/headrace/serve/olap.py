@@ -13,9 +13,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
+import signal
 import socket
 import sys
+from collections.abc import Iterator
 from typing import Annotated
 
 import uvicorn
@@ -101,6 +104,17 @@ def bind(port: int) -> socket.socket:
     return listener
 
 
+class _Server(uvicorn.Server):
+    """Uvicorn's server, except that it does not raise the signal again when it has ended: the engine is to be closed then."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
+
+
 async def serve(home: Home, limits: OlapOptions, listener: socket.socket) -> None:
     """Serve until SIGTERM or SIGINT, then close the engine in order."""
     engine, app = build_app(home, limits)
@@ -115,7 +129,7 @@ async def serve(home: Home, limits: OlapOptions, listener: socket.socket) -> Non
     )
     log.info("olap_ready", path=home.data / "olap", port=listener.getsockname()[1])
     try:
-        await uvicorn.Server(config).serve(sockets=[listener])
+        await _Server(config).serve(sockets=[listener])
     finally:
         app.close()
         engine.close()
