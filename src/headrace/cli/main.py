@@ -5,11 +5,13 @@ from __future__ import annotations
 import cyclopts
 
 from headrace import __version__
-from headrace.cli import stack_commands
+from headrace.cli import job_commands, stack_commands, table_commands
 from headrace.core.log import setup_logging
 
 app = cyclopts.App(name="headrace", version=__version__, help="Real-time data platform around Apache Flink.")
 stack_commands.register(app)
+table_commands.register(app)
+job_commands.register(app)
 
 
 def main() -> None:

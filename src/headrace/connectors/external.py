@@ -138,7 +138,7 @@ class OlapHttp:
 
     def __init__(self, url: str, client: httpx.Client | None = None) -> None:
         self._url = url
-        self._client = client or httpx.Client(timeout=REQUEST_TIMEOUT_S)
+        self._client = client or httpx.Client(timeout=REQUEST_TIMEOUT_S, trust_env=False)
 
     def execute(self, sql: str) -> None:
         """Run a statement without rows."""

@@ -3,7 +3,7 @@
     -- name: play_interval
     -- tier: P0
     -- parallelism: 2
-    -- freshness: 2 s
+    -- freshness: 2 s from event to row
     -- config: table.exec.state.ttl = 30 min
     -- Prose starts with a capital letter or has no colon after its first word; it is not looked at.
 
@@ -18,15 +18,15 @@ import re
 import msgspec
 
 from headrace.core.errors import Invalid, Place, nearest
-from headrace.core.units import parse_duration_ms
 
 TIERS = ("P0", "P1", "P2")
 KEYS = ("name", "tier", "parallelism", "freshness", "config")
 PARALLELISM_MAX = 720  # the profile's pipeline.max-parallelism: more subtasks could hold no key group
+FRESHNESS_CHARS_MAX = 200
 NAME = re.compile(r"^[a-z][a-z0-9_-]{0,62}$")
 _PAIR = re.compile(r"^--\s*([a-z][a-z_-]*)\s*:(?:\s+(.*?))?\s*$")
 # Promises of the platform that a pipeline cannot take back (DESIGN: checkpoints always on, failover by profile).
-_RESERVED_CONFIG = (
+RESERVED_CONFIG = (
     "execution.checkpointing.",
     "execution.runtime-mode",
     "execution.target",
@@ -117,8 +117,8 @@ def _checked(key: str, value: str, *, place: Place) -> str:
             context={"parallelism": value},
             hint=f"a whole number from 1 to {PARALLELISM_MAX}",
         )
-    if key == "freshness":
-        parse_duration_ms(value, what="freshness", place=place)
+    if key == "freshness" and len(value) > FRESHNESS_CHARS_MAX:
+        raise Invalid("freshness is too long", place=place, hint=f"one short promise, {FRESHNESS_CHARS_MAX} characters")
     return value
 
 
@@ -126,7 +126,7 @@ def _config_pair(value: str, seen: dict[str, str], *, place: Place) -> tuple[str
     key, equals, setting = (part.strip() for part in value.partition("="))
     if not equals or not key or not setting:
         raise Invalid("bad config line in the head", place=place, hint="`-- config: table.exec.state.ttl = 30 min`")
-    reserved = next((prefix for prefix in _RESERVED_CONFIG if key.startswith(prefix)), None)
+    reserved = next((prefix for prefix in RESERVED_CONFIG if key.startswith(prefix)), None)
     if reserved is not None:
         raise Invalid(
             "a pipeline cannot set this",
