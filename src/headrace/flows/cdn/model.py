@@ -8,6 +8,7 @@ decision completely: it is what the decision log stores and what `replay` takes.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Annotated
 
 import msgspec
@@ -125,6 +126,15 @@ class CellState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ttl_s: float = 10.0
     next_step_ms: int = 0
     incident_until_ms: int = 0
+
+    @classmethod
+    def from_weights(cls, weights: Mapping[str, float], *, version: int, ttl_s: float) -> CellState:
+        """A state that knows nothing but the weights."""
+        return cls(
+            cdns={name: CdnState(weight=weight) for name, weight in sorted(weights.items())},
+            version=version,
+            ttl_s=ttl_s,
+        )
 
     @property
     def weights(self) -> dict[str, float]:
