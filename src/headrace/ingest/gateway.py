@@ -23,7 +23,7 @@ import uvicorn
 import uvloop
 
 from headrace.core.clock import Clock, SystemClock
-from headrace.core.config import Options, load_options, option, options
+from headrace.core.config import Options, load_options, option, options, read_toml
 from headrace.core.errors import HeadraceError, Unavailable
 from headrace.core.home import Home, resolve_home
 from headrace.core.log import get_logger, setup_logging
@@ -261,14 +261,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     setup_logging()
     home = resolve_home(arguments.home)
     try:
-        settings = load_options(GatewayOptions, env=os.environ)
+        config = home.root / "headrace.toml"
+        document = read_toml(config) if config.exists() else None
+        settings = load_options(GatewayOptions, document=document, env=os.environ)
         kafka = arguments.kafka or home.load_stack().endpoints.kafka
         listener = bind(arguments.host, arguments.port)
     except HeadraceError as error:
         _log.error("gateway_not_started", error=str(error))
         return 1
     gateway = Gateway(home, settings, kafka=kafka, clock=SystemClock())
-    config = uvicorn.Config(
+    server = uvicorn.Config(
         gateway.app,
         loop="none",
         http="httptools",
@@ -287,7 +289,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     _log.info("gateway_started", host=arguments.host, port=arguments.port, kafka=kafka)
-    uvloop.run(uvicorn.Server(config).serve(sockets=[listener]))
+    uvloop.run(uvicorn.Server(server).serve(sockets=[listener]))
     return 0
 
 
