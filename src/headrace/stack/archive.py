@@ -36,7 +36,7 @@ def archive_flags(context: StackContext, kind: str, class_path: str, *, leader: 
         return (), ""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    return (f"-XX:ArchiveClassesAtExit={temporary}", "-Xlog:cds=error", "-Xlog:cds+dynamic=error"), str(path)
+    return (f"-XX:ArchiveClassesAtExit={temporary}", "-Xlog:cds*=off"), str(path)
 
 
 def archive_path(context: StackContext, kind: str, class_path: str) -> Path:

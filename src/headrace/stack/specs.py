@@ -35,6 +35,7 @@ STOP_GROUPS = (  # prefixes of names; those of one group stop together, the last
     ("driver", "jobmanager", "taskmanager-"),
     ("",),
 )
+REGISTRATION_STALE_S = 3.0  # heartbeat interval x rpc-failure-threshold of the profile, rounded up
 _JVM_COMMON = (
     "-XX:-UsePerfData",
     "-XX:+ExitOnOutOfMemoryError",
@@ -200,7 +201,7 @@ def _flink_specs(context: StackContext, names: list[str]) -> list[ProcessSpec]:
                 argv=flinkhome.task_manager_command(context, name, task, jvm)
                 if is_task
                 else flinkhome.job_manager_command(context, job, jvm),
-                probe=HttpProbe(port, f"/taskmanagers/{name}" if is_task else "/overview"),
+                probe=_task_probe(port, name) if is_task else HttpProbe(port, "/overview"),
                 env=_environment(context, name),
                 cwd=str(context.home.flink),
                 endpoint="" if is_task else f"http://{HOST}:{port}",
@@ -210,6 +211,10 @@ def _flink_specs(context: StackContext, names: list[str]) -> list[ProcessSpec]:
             )
         )
     return specs
+
+
+def _task_probe(port: int, name: str) -> HttpProbe:
+    return HttpProbe(port, "/taskmanagers", contains=f'"id":"{name}"', settle_s=REGISTRATION_STALE_S)
 
 
 def _driver(context: StackContext) -> ProcessSpec:

@@ -1,0 +1,28 @@
+"""The stack that cluster tests share: started once per session in a temporary home, checked to be gone at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from tests.cluster.running import RunningStack, end_stack, start_stack
+
+from headrace.stack.options import StackOptions
+from headrace.stack.specs import available_names
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    """A full stack; tests use their own topics, keys and tables in it."""
+    home = tmp_path_factory.mktemp("stack")
+    try:
+        yield start_stack(home, available_names(StackOptions()))
+    finally:
+        end_stack(home)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Every test that uses the shared stack is a cluster test."""
+    for item in items:
+        if "stack" in getattr(item, "fixturenames", ()):
+            item.add_marker("cluster")

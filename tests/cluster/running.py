@@ -1,0 +1,102 @@
+"""Stacks in tests: started by the command that users type, and checked to leave nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from headrace.core.clock import SystemClock
+from headrace.core.home import HOME_ENV, Endpoints, Home
+from headrace.stack.client import ask, status, stop_stack
+from headrace.stack.messages import ProcessStatus, Request, StackStatus
+
+COMMAND_TIMEOUT_S = 240
+
+
+@dataclass(frozen=True)
+class RunningStack:
+    """A stack that is up."""
+
+    home: Home
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """Where its processes listen."""
+        return self.home.load_stack().endpoints
+
+    def status(self) -> StackStatus:
+        """All processes."""
+        return status(self.home)
+
+    def process(self, name: str) -> ProcessStatus:
+        """One process."""
+        return next(row for row in self.status().processes if row.name == name)
+
+    def kill(self, name: str) -> None:
+        """SIGKILL, as a crash."""
+        ask(self.home, Request("kill", (name,)))
+
+    def wait_ready(self, *names: str, timeout_s: float = 120) -> None:
+        """Block until these processes, or all, answer."""
+        ask(self.home, Request("wait-ready", names, timeout_s), timeout_s=timeout_s + 5)
+
+
+def headrace(*words: str, home: Path, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a `headrace` command against a home."""
+    return subprocess.run(
+        [sys.executable, "-m", "headrace.cli.main", *words, "--home", str(home)],
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_TIMEOUT_S,
+        env={**os.environ, **(env or {})},
+        check=False,
+    )
+
+
+def headrace_json(*words: str, home: Path) -> Any:
+    """The JSON that a command prints; fails with its errors when it fails."""
+    result = headrace(*words, "--json", home=home)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def start_stack(home: Path, names: Iterable[str], *, env: Mapping[str, str] | None = None) -> RunningStack:
+    """`headrace up`."""
+    result = headrace("up", "--only", ",".join(names), "--json", home=home, env=env)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return RunningStack(Home(home))
+
+
+def end_stack(home: Path) -> None:
+    """`headrace down`, then check that neither process nor file of the run is left."""
+    stop_stack(Home(home), clock=SystemClock())
+    assert_nothing_left(home)
+
+
+def processes_of(home: Path) -> list[str]:
+    """Command lines of all processes that carry this home in their environment, except callers of the tests."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(HOME_ENV) == str(home) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(" ".join(process.cmdline()))
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+def assert_nothing_left(home: Path) -> None:
+    """After `down` there is no process, pid file, socket, temporary file or `stack.json`; data and logs stay."""
+    assert processes_of(home) == []
+    assert not (home / "tmp").exists()
+    assert not (home / "stack.json").exists()
+    assert [entry.name for entry in (home / "run").iterdir()] == ["supervisor.lock"]
+    assert not [entry for entry in home.rglob("*") if entry.is_socket()]
