@@ -111,8 +111,7 @@ def format_command(context: StackContext) -> tuple[str, ...]:
         "kafka.tools.StorageTool",
         "format",
         "--standalone",
-        "-t",
-        cluster_id.rstrip("="),
+        f"--cluster-id={cluster_id.rstrip('=')}",  # one word: an id may begin with a dash
         "-c",
         str(folder / "server.properties"),
     )
