@@ -42,6 +42,8 @@ def plain_value(value: object) -> object:
         return f"{text}Z" if value.tzinfo else text
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
+    if isinstance(value, list) and value and all(isinstance(each, tuple) for each in value):
+        return {str(key): plain_value(each) for key, each in value}  # a MAP, as Arrow gives it
     if isinstance(value, list):
         return [plain_value(each) for each in value]
     if isinstance(value, dict):

@@ -19,7 +19,7 @@ from py4j.protocol import Py4JError, Py4JNetworkError
 from driver.jvm import Jvm
 from headrace.core.errors import HeadraceError, Internal, Invalid, Place, Unsupported
 from headrace.flink.protocol import Script, Statement, TableDef
-from headrace.flink.sql_errors import JavaCause, Known, explain_failure, unknown_name
+from headrace.flink.sql_errors import JavaCause, Known, explain_failure, refine, unknown_name
 from headrace.flink.statements import SqlStatement, split_statements
 
 # 2,000 parsed tables of about 20 KiB are 40 MiB of the JVM's heap.
@@ -147,14 +147,19 @@ class Session:
         except Exception as error:
             causes = java_causes(error)
             if not causes:
-                raise Internal(f"planner call failed: {error}", operation=self._operation, place=place) from error
+                raise Internal(
+                    f"planner call failed: {str(error).partition(chr(10))[0]}", operation=self._operation, place=place
+                ) from error
             missing = unknown_name(causes)
             known = self._known_names(missing[0]) if missing else Known()
             raise explain_failure(causes, start=place, known=known, operation=self._operation) from None
 
     def parse(self, statement: SqlStatement, place: Place) -> Any:
         """Flink's operation for one statement."""
-        return self.guarded(lambda: self._parser.parse(statement.padded).get(0), place)
+        try:
+            return self.guarded(lambda: self._parser.parse(statement.padded).get(0), place)
+        except HeadraceError as error:
+            raise refine(error, statement) from None
 
     def parse_table(self, script: Script) -> tuple[str, Any]:
         """(name, ResolvedCatalogTable) of a file with one CREATE TABLE.
@@ -231,7 +236,7 @@ class Session:
                 self._take(statement, place, outcome)
             except HeadraceError as error:
                 if not any(error.message == f"unknown table `{name}`" for name in broken):
-                    outcome.problems.append(self._placed(error, statement, script.file))
+                    outcome.problems.append(error)
                 broken.add(statement.defines())
         return outcome
 
@@ -294,14 +299,6 @@ class Session:
         sources = frozenset(plain_name(match.split(", ")) for match in _SCAN.findall(tree))
         outcome.inserts.append(Insert(operation, sink, sources, place))
         return sink
-
-    def _placed(self, error: HeadraceError, statement: SqlStatement, file: str) -> HeadraceError:
-        """Flink names no place for an unknown sink: find its name in the statement."""
-        if error.message.startswith("unknown table") and error.place == Place(file, statement.line, statement.column):
-            token = statement.find(error.message.split("`")[1], after="INTO")
-            if token:
-                error.place = Place(file, token.line, token.column)
-        return error
 
     def _known_names(self, kind: str) -> Known:
         if kind == "table":

@@ -12,12 +12,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from headrace.core.errors import Conflict, HeadraceError, Internal, Invalid, NotFound, Place, Unavailable, nearest
+from headrace.flink.statements import SqlStatement, Token
 
 _FROM = re.compile(r"From line (\d+), column (\d+) to line \d+, column \d+:\s*")
 _AT_HEAD = re.compile(r"At line (\d+), column (\d+):\s*")
 _AT = re.compile(r"\s*at line (\d+), column (\d+)\.?")
 _PREFIX = re.compile(r"^(?:SQL (?:validation|parse) failed\.\s*)+")
 _ENCOUNTERED = re.compile(r'Encountered:? "(.*?)"(?: \(\d+\))?(?:,| at line)', re.DOTALL)
+_KEYWORD = re.compile(r"Incorrect syntax near the keyword '(\w+)'")
 _EXPECTED = re.compile(r'^\s+("[^"\n]+"|<[A-Z_]+>)', re.MULTILINE)
 _OBJECT = re.compile(r"Object '([^']+)' not found")
 _SINK = re.compile(r"Cannot find table '(?:`[^`]+`\.)*`([^`]+)`'")
@@ -56,6 +58,9 @@ _TYPES = [
     "VARCHAR",
     "VARIANT",
 ]
+_SERVER_SIDE = re.compile(r"Exception on server side:\s*(?:[\w.$]+: )?(.+)")
+# Words that can start a statement or its query; a misspelt one makes Flink read an expression.
+_STARTS = ("CREATE", "INSERT", "SELECT", "EXECUTE", "VALUES", "WITH")
 _UNREACHABLE = ("ConnectException", "ConnectTimeoutException", "ConnectionClosedException", "UnknownHostException")
 
 
@@ -99,9 +104,9 @@ def explain_failure(causes: Sequence[JavaCause], *, start: Place, known: Known, 
     place = find_place(best.message, start) or start
     if name:
         return _unknown(name, place=place, known=known, operation=operation)
-    if "DuplicateJobSubmission" in " ".join(cause.class_name for cause in causes):
-        return Conflict("a job with this id exists", operation=operation, hint="the earlier submission went through")
-    if _ENCOUNTERED.search(best.message):
+    if any(cause.message.startswith("Failed to execute job") for cause in causes):
+        return _refused(causes, operation=operation)
+    if _ENCOUNTERED.search(best.message) or _KEYWORD.search(best.message):
         return _syntax(best.message, place=place, operation=operation)
     root = _first_line(causes[-1].message)
     sentence = _sentence(best.message)
@@ -124,6 +129,27 @@ def unknown_name(causes: Sequence[JavaCause]) -> tuple[str, str] | None:
         if match:
             return kind, next(group for group in match.groups() if group)
     return None
+
+
+def refine(error: HeadraceError, statement: SqlStatement) -> HeadraceError:
+    """Find the place in `statement` when Flink names none (the error then stands at the statement's start)."""
+    if not error.place or (error.place.line, error.place.column) != (statement.line, statement.column):
+        return error
+    token: Token | None = None
+    if error.message.startswith("unknown table"):
+        token = statement.find(error.message.split("`")[1], after="INTO")
+    elif error.message.startswith("non-query expression"):
+        for each in statement.tokens:
+            close = nearest(each.text.upper(), _STARTS, limit=1) if each.kind == "word" else []
+            if close and each.text.upper() not in _STARTS:
+                error.message, error.hint = f"unexpected `{each.text}`", f"did you mean {close[0]}?"
+                token = each
+                break
+    elif "watermark" in error.message:
+        token = next((each for each in statement.tokens if each.text.upper() == "WATERMARK"), None)
+    if token:
+        error.place = Place(error.place.file, token.line, token.column)
+    return error
 
 
 def find_place(message: str, start: Place) -> Place | None:
@@ -156,28 +182,41 @@ def _unknown(name: tuple[str, str], *, place: Place, known: Known, operation: st
     return cls(f"unknown {what} `{text}`", operation=operation, place=place, hint=hint)
 
 
+def _refused(causes: Sequence[JavaCause], *, operation: str) -> HeadraceError:
+    """The cluster took the job and refused it; what it said may be inside a text that its REST server sent."""
+    text = "\n".join(cause.message for cause in causes)
+    root = causes[-1].message
+    inner = _SERVER_SIDE.search(root)
+    reason = _sentence(inner.group(1) if inner else _first_line(root))
+    if "DuplicateJobSubmission" in text + causes[-1].class_name:
+        return Conflict("a job with this id exists", operation=operation, hint="the earlier submission went through")
+    if "Cannot find checkpoint or savepoint" in text:
+        return NotFound(reason, operation=operation, hint="choose one that exists: `headrace job show`")
+    if "Cannot map checkpoint/savepoint state" in text:
+        hint = "state of an operator that is gone: deploy with allow-non-restored state to drop it, or start afresh"
+        return Invalid(f"savepoint does not fit the job: {reason}", operation=operation, hint=hint)
+    return Invalid(f"cluster refused the job: {reason}", operation=operation, hint="`headrace logs jobmanager`")
+
+
 def _syntax(message: str, *, place: Place, operation: str) -> HeadraceError:
-    match = _ENCOUNTERED.search(message)
+    match = _ENCOUNTERED.search(message) or _KEYWORD.search(message)
     found = (match.group(1) if match else "").replace('\\"', '"').replace("\\'", "'").split("\n")[0]
     expected = list(dict.fromkeys(_expected_name(raw) for raw in _EXPECTED.findall(message)))
-    close = nearest(found.upper(), expected, limit=1)
+    word = found.split(" ")[0]
+    sentence, hint = f"unexpected `{found}`", ""
+    close = nearest(word.upper(), [each for each in expected if each.isalpha()], limit=1)
     if found == "<EOF>":
-        sentence = "statement ends too early"
-    elif found.split(" ")[0].isupper() and found.isascii() and found.isalpha() and "a name" in expected:
-        return Invalid(
-            f"unexpected keyword `{found}`",
-            operation=operation,
-            place=place,
-            hint="quote it with back-ticks if it is a name",
-        )
-    else:
-        sentence = f"unexpected `{found}`"
-    if close and close[0] != found.upper():
+        sentence, hint = "statement ends too early", "a bracket or a clause is not finished"
+    elif word.isidentifier() and "a name" in expected:
+        sentence, hint = f"unexpected reserved word `{word}`", "put it in back-ticks if it is a name"
+    elif word.isidentifier() and close and close[0] != word.upper():
         hint = f"did you mean {close[0]}?"
     elif 0 < len(expected) <= _EXPECTED_MAX:
         hint = f"expected: {', '.join(expected)}"
-    else:
-        hint = "a string stands in single quotes, a name in back-ticks" if found.startswith('"') else ""
+    elif word.isidentifier() and "," in expected:
+        hint = "is a comma missing before it?"
+    elif found.startswith('"'):
+        hint = "a string stands in single quotes, a name in back-ticks"
     return Invalid(sentence, operation=operation, place=place, hint=hint)
 
 
@@ -217,7 +256,7 @@ def _hint(causes: Sequence[JavaCause]) -> str:
 
 def _sentence(message: str) -> str:
     text = _AT.sub("", _AT_HEAD.sub("", _FROM.sub("", _PREFIX.sub("", message.strip())))).strip()
-    head = text.split("\n\n")[0].replace("\n", " ").strip()[:_MESSAGE_CHARS_MAX].rstrip(". ")
+    head = text.split("\n\n")[0].replace("\n", " ").strip()[:_MESSAGE_CHARS_MAX].rstrip(",. ")
     return head[:1].lower() + head[1:] if head[1:2].islower() else head
 
 
