@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
 
 FLAGS = [
     "--no-sandbox",
@@ -19,6 +19,9 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+
+EXPECT_MS = 20_000  # a machine that also runs the cluster tests is slow to paint
 
 
 def chromium_path() -> str | None:
@@ -35,6 +38,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
             pytest.fail("Chromium is missing: `make setup` installs it")
         pytest.skip("Chromium is not installed")
     with sync_playwright() as playwright:
+        expect.set_options(timeout=EXPECT_MS)
+        playwright.selectors.set_test_id_attribute("data-test")
         started = playwright.chromium.launch(
             executable_path=path, headless=True, args=FLAGS, downloads_path=str(tmp_path_factory.mktemp("downloads"))
         )

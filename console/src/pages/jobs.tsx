@@ -5,7 +5,7 @@ import type { LiveState } from "../live";
 import type { Checkpoint, JobDetail, JobException, Vertex } from "../model";
 import { Empty, Loading, Panel, State, Tile, Unreachable } from "../parts";
 import type { Route } from "../route";
-import { JobLine } from "./overview";
+import { JobHead, JobLine } from "./overview";
 
 export function JobsPage({ live, route }: { live: LiveState; route: Route }) {
   const jobs = live.jobs;
@@ -18,7 +18,7 @@ export function JobsPage({ live, route }: { live: LiveState; route: Route }) {
         <Panel title="All jobs" wide>
           {!jobs.jobs.length ? <Empty>No job runs yet. <code>headrace job deploy</code> starts a pipeline of your project.</Empty> : (
             <div class="scroll"><table>
-              <thead><tr><th>Name</th><th>State</th><th class="n">Records in</th><th class="n">Up</th><th class="n">Restarts</th><th class="n">Checkpoints</th><th class="n">Last</th></tr></thead>
+              <thead><JobHead /></thead>
               <tbody>{jobs.jobs.map((job) => <JobLine key={job.id} job={job} nowMs={jobs.at_ms} />)}</tbody>
             </table></div>
           )}
@@ -65,7 +65,7 @@ function JobPage({ detail }: { detail: JobDetail }) {
   );
 }
 
-const NODE = { width: 236, height: 112, gapAcross: 22, gapAlong: 64 };
+const NODE = { width: 236, widthMin: 140, height: 112, gapAcross: 22, gapAlong: 64 };
 
 function Graph({ vertices, nowMs }: { vertices: Vertex[]; nowMs: number }) {
   const host = useRef<HTMLDivElement>(null);
@@ -78,14 +78,16 @@ function Graph({ vertices, nowMs }: { vertices: Vertex[]; nowMs: number }) {
     return () => observer.disconnect();
   }, []);
   const layout = layoutGraph(vertices);
+  const flat = width > 700; // left to right where there is room, else top to bottom with nodes as narrow as need be
+  const fitting = (width - 40 - (layout.rows - 1) * NODE.gapAcross) / layout.rows;
+  const nodeWidth = flat ? NODE.width : Math.max(NODE.widthMin, Math.min(NODE.width, fitting));
   const along = layout.layers * NODE.width + (layout.layers - 1) * NODE.gapAlong;
-  const flat = along <= width || width > 700; // left to right where there is room, else top to bottom
   const place = (layer: number, row: number): [number, number] => flat
     ? [layer * (NODE.width + NODE.gapAlong), row * (NODE.height + NODE.gapAcross)]
-    : [row * (NODE.width + NODE.gapAcross), layer * (NODE.height + NODE.gapAlong / 2)];
+    : [row * (nodeWidth + NODE.gapAcross), layer * (NODE.height + NODE.gapAlong / 2)];
   const size: [number, number] = flat
     ? [along, layout.rows * (NODE.height + NODE.gapAcross) - NODE.gapAcross]
-    : [layout.rows * (NODE.width + NODE.gapAcross) - NODE.gapAcross, layout.layers * (NODE.height + NODE.gapAlong / 2) - NODE.gapAlong / 2];
+    : [layout.rows * (nodeWidth + NODE.gapAcross) - NODE.gapAcross, layout.layers * (NODE.height + NODE.gapAlong / 2) - NODE.gapAlong / 2];
   const at = new Map(layout.nodes.map((node) => [node.vertex.id, place(node.layer, node.row)]));
   const fastest = Math.max(1, ...vertices.map((vertex) => vertex.records_out_per_s ?? 0));
   return (
@@ -97,29 +99,29 @@ function Graph({ vertices, nowMs }: { vertices: Vertex[]; nowMs: number }) {
             const to = at.get(vertex.id);
             if (!from || !to) return null;
             const speed = vertices.find((other) => other.id === input)?.records_out_per_s ?? 0;
-            return <path key={`${input}${vertex.id}`} d={edge(from, to, flat)} class={speed ? "edge flowing" : "edge"} stroke-width={1.5 + 4 * Math.sqrt(speed / fastest)} />;
+            return <path key={`${input}${vertex.id}`} d={edge(from, to, flat, nodeWidth)} class={speed ? "edge flowing" : "edge"} stroke-width={1.5 + 4 * Math.sqrt(speed / fastest)} />;
           }))}
         </svg>
-        {layout.nodes.map(({ vertex }) => <Node key={vertex.id} vertex={vertex} at={at.get(vertex.id) ?? [0, 0]} nowMs={nowMs} />)}
+        {layout.nodes.map(({ vertex }) => <Node key={vertex.id} vertex={vertex} at={at.get(vertex.id) ?? [0, 0]} width={nodeWidth} nowMs={nowMs} />)}
       </div>
     </div>
   );
 }
 
-function edge([x1, y1]: [number, number], [x2, y2]: [number, number], flat: boolean): string {
+function edge([x1, y1]: [number, number], [x2, y2]: [number, number], flat: boolean, width: number): string {
   if (flat) {
-    const [a, b, c, d] = [x1 + NODE.width, y1 + NODE.height / 2, x2, y2 + NODE.height / 2];
+    const [a, b, c, d] = [x1 + width, y1 + NODE.height / 2, x2, y2 + NODE.height / 2];
     return `M${a} ${b}C${(a + c) / 2} ${b} ${(a + c) / 2} ${d} ${c} ${d}`;
   }
-  const [a, b, c, d] = [x1 + NODE.width / 2, y1 + NODE.height, x2 + NODE.width / 2, y2];
+  const [a, b, c, d] = [x1 + width / 2, y1 + NODE.height, x2 + width / 2, y2];
   return `M${a} ${b}C${a} ${(b + d) / 2} ${c} ${(b + d) / 2} ${c} ${d}`;
 }
 
-function Node({ vertex, at, nowMs }: { vertex: Vertex; at: [number, number]; nowMs: number }) {
+function Node({ vertex, at, width, nowMs }: { vertex: Vertex; at: [number, number]; width: number; nowMs: number }) {
   const [busy, pressed, idle] = [vertex.busy, vertex.back_pressured, vertex.idle];
   const lag = vertex.watermark_ms === null ? null : nowMs - vertex.watermark_ms;
   return (
-    <div class={`node ${vertex.state.toLowerCase()}`} data-test={`vertex-${vertex.id}`} style={{ left: `${at[0]}px`, top: `${at[1]}px`, width: `${NODE.width}px`, height: `${NODE.height}px` }} title={vertex.name}>
+    <div class={`node ${vertex.state.toLowerCase()}`} data-test={`vertex-${vertex.id}`} style={{ left: `${at[0]}px`, top: `${at[1]}px`, width: `${width}px`, height: `${NODE.height}px` }} title={vertex.name}>
       <p class="node-name">{vertex.name}</p>
       <p class="node-line"><State state={vertex.state} /><span>×{vertex.parallelism}</span>{lag !== null && <span title="how far the watermark is behind">wm −{duration(lag)}</span>}</p>
       <p class="node-line"><span>in {rate(vertex.records_in_per_s)}</span><span>out {rate(vertex.records_out_per_s)}</span></p>
@@ -148,16 +150,16 @@ function Checkpoints({ checkpoints, job }: { checkpoints: Checkpoint[]; job: Job
           </div>
           <p class="note bars-key"><i class="k-bar" />duration, up to {duration(longest)} <i class="k-dot" />state, up to {bytes(largest)}</p>
           <div class="scroll"><table>
-            <thead><tr><th>Id</th><th>Kind</th><th>State</th><th class="n">At</th><th class="n">Duration</th><th class="n">Written</th><th class="n">State size</th></tr></thead>
+            <thead><tr><th>Id</th><th class="roomy">Kind</th><th>State</th><th class="n">At</th><th class="n">Duration</th><th class="n roomy">Written</th><th class="n">Size</th></tr></thead>
             <tbody>
               {checkpoints.slice(0, 10).map((checkpoint) => (
                 <tr key={checkpoint.id} data-test="checkpoint">
                   <th scope="row">{checkpoint.id}</th>
-                  <td>{checkpoint.kind.toLowerCase()}</td>
+                  <td class="roomy">{checkpoint.kind.toLowerCase()}</td>
                   <td><State state={checkpoint.state} title={checkpoint.failure} /></td>
                   <td class="n">{clock(checkpoint.at_ms)}</td>
                   <td class="n">{duration(checkpoint.duration_ms)}</td>
-                  <td class="n">{bytes(checkpoint.size_bytes)}</td>
+                  <td class="n roomy">{bytes(checkpoint.size_bytes)}</td>
                   <td class="n">{bytes(checkpoint.full_size_bytes)}</td>
                 </tr>
               ))}

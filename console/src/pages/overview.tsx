@@ -75,7 +75,7 @@ function Processes({ processes }: { processes: Process[] }) {
     <Panel title="Processes" test="panel-processes">
       {!processes.length ? <Empty>No process is known yet. <code>headrace up</code> starts the stack.</Empty> : (
         <div class="scroll"><table>
-          <thead><tr><th>Name</th><th>State</th><th class="n">CPU</th><th class="n">Memory</th><th class="n">Up</th><th class="n">Restarts</th><th class="n">Pid</th></tr></thead>
+          <thead><tr><th>Name</th><th>State</th><th class="n">CPU</th><th class="n">Memory</th><th class="n roomy">Up</th><th class="n">Restarts</th><th class="n roomy">Pid</th></tr></thead>
           <tbody>
             {processes.map((process) => (
               <tr key={process.name} data-test={`process-${process.name}`}>
@@ -83,9 +83,9 @@ function Processes({ processes }: { processes: Process[] }) {
                 <td><State state={process.state} title={process.detail} /></td>
                 <td class="n">{process.cpu_ratio === null ? "–" : `${Math.round(process.cpu_ratio * 100)}\u202f%`}</td>
                 <td class="n">{bytes(process.rss_bytes)}</td>
-                <td class="n">{duration(process.uptime_ms)}</td>
+                <td class="n roomy">{duration(process.uptime_ms)}</td>
                 <td class={process.restarts ? "n warn-text" : "n"}>{process.restarts}</td>
-                <td class="n dim">{process.pid ?? "–"}</td>
+                <td class="n dim roomy">{process.pid ?? "–"}</td>
               </tr>
             ))}
           </tbody>
@@ -100,7 +100,7 @@ function Topics({ topics, rates }: { topics: Topic[]; rates: Map<string, (number
     <Panel title="Topics" test="panel-topics">
       {!topics.length ? <Empty>No topic yet. <code>headrace table apply</code> makes them.</Empty> : (
         <div class="scroll"><table>
-          <thead><tr><th>Name</th><th class="n">Rate</th><th /><th class="n">Lag</th><th class="n">Records</th></tr></thead>
+          <thead><tr><th>Name</th><th class="n">Rate</th><th /><th class="n">Lag</th><th class="n roomy">Records</th></tr></thead>
           <tbody>
             {topics.map((topic) => (
               <tr key={topic.name} data-test={`topic-${topic.name}`}>
@@ -108,7 +108,7 @@ function Topics({ topics, rates }: { topics: Topic[]; rates: Map<string, (number
                 <td class="n">{rate(topic.rate_records_per_s)}</td>
                 <td class="spark-cell"><Spark values={(rates.get(topic.name) ?? []).slice(-SPARK_POINTS)} height={20} /></td>
                 <td class="n" title={topic.lag_group || undefined}>{count(topic.lag_records)}</td>
-                <td class="n dim">{count(topic.records)}</td>
+                <td class="n dim roomy">{count(topic.records)}</td>
               </tr>
             ))}
           </tbody>
@@ -123,11 +123,17 @@ function Jobs({ jobs, nowMs }: { jobs: JobRow[]; nowMs: number }) {
     <Panel title="Jobs" test="panel-jobs">
       {!jobs.length ? <Empty>No job runs yet. <code>headrace job deploy</code> starts one.</Empty> : (
         <div class="scroll"><table>
-          <thead><tr><th>Name</th><th>State</th><th class="n">Records in</th><th class="n">Up</th><th class="n">Restarts</th><th class="n">Checkpoints</th><th class="n">Last</th></tr></thead>
+          <thead><JobHead /></thead>
           <tbody>{jobs.map((job) => <JobLine key={job.id} job={job} nowMs={nowMs} />)}</tbody>
         </table></div>
       )}
     </Panel>
+  );
+}
+
+export function JobHead() {
+  return (
+    <tr><th>Name</th><th>State</th><th class="n">Records in</th><th class="n roomy">Up</th><th class="n">Restarts</th><th class="n roomy">Checkpoints</th><th class="n roomy">Last</th></tr>
   );
 }
 
@@ -137,10 +143,10 @@ export function JobLine({ job, nowMs }: { job: JobRow; nowMs: number }) {
       <th scope="row"><a href={`#/jobs/${encodeURIComponent(job.name)}`}>{job.name}</a></th>
       <td><State state={job.state} title={`${job.tasks_running} of ${job.tasks_total} tasks running`} /></td>
       <td class="n">{rate(job.records_in_per_s)}</td>
-      <td class="n">{duration(job.uptime_ms)}</td>
+      <td class="n roomy">{duration(job.uptime_ms)}</td>
       <td class={job.restarts ? "n warn-text" : "n"}>{job.restarts ?? "–"}</td>
-      <td class="n">{job.checkpoints_completed ?? "–"}{job.checkpoints_failed ? <span class="warn-text"> · {job.checkpoints_failed} failed</span> : ""}</td>
-      <td class="n dim">{ago(job.checkpoint_at_ms, nowMs)}</td>
+      <td class="n roomy">{job.checkpoints_completed ?? "–"}{job.checkpoints_failed ? <span class="warn-text"> · {job.checkpoints_failed} failed</span> : ""}</td>
+      <td class="n dim roomy">{ago(job.checkpoint_at_ms, nowMs)}</td>
     </tr>
   );
 }

@@ -15,6 +15,7 @@ import httpx
 import msgspec
 from litestar import Litestar, get, post
 from litestar.datastructures import State
+from litestar.params import FromPath, FromQuery, JSONBody
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 
 from headrace.catalog.journal import Act, Journal
@@ -45,7 +46,13 @@ class Mark(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @get("/v1/live", sync_to_thread=False)
-def get_live(state: State, region: str = "", isp: str = "", room: str = "", job: str = "") -> ServerSentEvent:
+def get_live(
+    state: State,
+    region: FromQuery[str] = "",
+    isp: FromQuery[str] = "",
+    room: FromQuery[str] = "",
+    job: FromQuery[str] = "",
+) -> ServerSentEvent:
     """The live channel: event `snapshot`, then `overview`, `quality` and `jobs` once per sample, `heartbeat` in silence."""
     interest = Interest(selection=Selection(region=region, isp=isp, room=room), job=job)
     hub: LiveHub = state.live
@@ -53,21 +60,21 @@ def get_live(state: State, region: str = "", isp: str = "", room: str = "", job:
 
 
 @get("/v1/quality/board", sync_to_thread=False)
-def get_board(state: State, region: str = "", isp: str = "", room: str = "") -> Board:
+def get_board(state: State, region: FromQuery[str] = "", isp: FromQuery[str] = "", room: FromQuery[str] = "") -> Board:
     """The live-quality board of a selection, once."""
     hub: LiveHub = state.live
     return hub.board(Selection(region=region, isp=isp, room=room), state.live_clock.now_ms())
 
 
 @get("/v1/jobs/{name:str}/detail", sync_to_thread=False)
-def get_job_detail(state: State, name: str) -> JobDetail:
+def get_job_detail(state: State, name: FromPath[str]) -> JobDetail:
     """Vertices, checkpoints and exceptions of one job; 404 when Flink lists no such job."""
     hub: LiveHub = state.live
     return hub.detail(name)
 
 
 @post("/v1/journal/marks", sync_to_thread=True, status_code=204)
-def post_mark(state: State, data: Mark) -> None:
+def post_mark(state: State, data: JSONBody[Mark]) -> None:
     """Write injected trouble into the journal, where charts find it; used by the demo and by chaos commands."""
     if not data.text.strip() or len(data.text) > MARK_LENGTH_MAX:
         raise Invalid("text of a mark is empty or too long", context={"limit": MARK_LENGTH_MAX}, hint="a few words")
