@@ -44,12 +44,14 @@ class Budget:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((size_bytes, turn))
         try:
-            await asyncio.wait_for(turn, timeout_s)
-        except TimeoutError:
+            async with asyncio.timeout(timeout_s):
+                await turn
+        except (TimeoutError, asyncio.CancelledError) as error:
+            got_turn = turn.done() and not turn.cancelled()
             self._waiting = deque(waiter for waiter in self._waiting if waiter[1] is not turn)
-            return False
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
+            if isinstance(error, TimeoutError):
+                return got_turn
+            if got_turn:
                 self.release(size_bytes)
             raise
         return True

@@ -108,7 +108,7 @@ def fill_cdn(rows: Iterable[Any], table: CdnTable, sessions: SessionCdns) -> Non
                 sessions.put(last_sid, last_cdn)
             last_sid, last_cdn = sid, sessions.get(sid)
         cdn = row.cdn
-        if cdn is None or not table.known(cdn):
+        if not cdn or not table.known(cdn):
             cdn = (row.url and table.of_url(row.url)) or last_cdn
             row.cdn = cdn
         last_cdn = cdn

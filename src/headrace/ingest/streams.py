@@ -30,7 +30,7 @@ from headrace.ingest.reasons import Problem
 
 GATEWAY_COLUMNS = frozenset(("recv_ms", "skew_ms", "region", "isp", "ip_prefix", "ua_family"))
 KEY_LENGTH_MAX = 256  # characters; CTA-5004-B allows 64 for sid; bounds the memory of the session table
-_REPORTED_CDN = "cdn"  # the standard key; `com.headrace-cdn` goes before it
+_REPORTED_CDN, _OUR_CDN = "cdn", "com.headrace-cdn"  # ours goes before the standard key unless it is empty
 _INTEGER_BITS = {"TINYINT": 8, "SMALLINT": 16, "INT": 32, "INTEGER": 32, "BIGINT": 64}
 # Possessive quantifiers (`?+`, `*+`): keys are tried in order and never again, which halves the time of a match.
 _INTEGER = r"([0-9]{1,15}+)(?:\.[0-9]{1,3}+)?+"  # more than three decimals are no RFC 8941 number
@@ -115,12 +115,12 @@ class Stream:
         for key, member in cmcd.parse_line(line).items():
             known = key in cmcd.STANDARD_KEYS or key in cmcd.OUR_KEYS
             if not known and (key.startswith(cmcd.OUR_PREFIX) or not cmcd.is_custom_key(key)):
-                raise _Refused(reasons.UNKNOWN_FIELD, self._unknown(key))
+                raise _Refused(reasons.UNKNOWN_FIELD, _unknown(key, cmcd.STANDARD_KEYS | cmcd.OUR_KEYS.keys()))
             column = cmcd.column_of(key)
             if known and column in self._types:
                 values[key] = self._coerce(column, member)
-        if values.get("com.headrace-cdn"):
-            values.pop(_REPORTED_CDN, None)
+        if _REPORTED_CDN in values:
+            values.pop(_REPORTED_CDN if values.get(_OUR_CDN) else _OUR_CDN, None)
         return self._build({cmcd.column_of(key): value for key, value in values.items()})
 
     def _build(self, values: Mapping[str, Any]) -> Any:
@@ -156,18 +156,12 @@ class Stream:
         if found := re.search(r"missing required field `(.*?)`", message):
             return reasons.MISSING_FIELD, f"no `{found[1]}`"
         if found := re.search(r"unknown field `(.*?)`", message):
-            return reasons.UNKNOWN_FIELD, self._unknown(found[1])
+            return reasons.UNKNOWN_FIELD, _unknown(found[1], self._types)
         if "got `null`" in message:
             return reasons.MISSING_FIELD, _lower(message)
         if re.search(r"[<>]= ?|out of range|of length", message):
             return reasons.OUT_OF_RANGE, _lower(message)
         return reasons.WRONG_TYPE, _lower(message)
-
-    def _unknown(self, name: str) -> str:
-        if name in GATEWAY_COLUMNS:
-            return f"`{name}` is set by the gateway"
-        close = ", ".join(f"`{known}`" for known in nearest(name, self._types))
-        return f"no column `{name}`" + (f"; close: {close}" if close else "")
 
 
 class _Refused(ValueError):
@@ -254,6 +248,13 @@ def _each_line(body: bytes, line_bytes_max: int, parse: Callable[[bytes], Any]) 
         except (cmcd.LineError, msgspec.DecodeError) as error:
             parsed.problems.append(Problem(number, reasons.MALFORMED, _lower(str(error)), line))
     return parsed
+
+
+def _unknown(name: str, known: Iterable[str]) -> str:
+    if name in GATEWAY_COLUMNS:
+        return f"`{name}` is set by the gateway"
+    close = ", ".join(f"`{near}`" for near in nearest(name, known))
+    return f"no column for `{name}`" + (f"; close: {close}" if close else "")
 
 
 def _incoming(fields: Iterable[Column], types: Mapping[str, Any]) -> type[msgspec.Struct]:
