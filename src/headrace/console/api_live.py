@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-import httpx
 import msgspec
 from litestar import Litestar, get, post
 from litestar.datastructures import State
@@ -28,10 +27,9 @@ from headrace.console.collect_stack import StackCollector
 from headrace.console.live import INCIDENT_PREFIX, Interest, JournalCollector, LiveHub, LiveOptions, Message, Sources
 from headrace.console.live_model import Board, JobDetail, Selection
 from headrace.core.clock import Clock
-from headrace.core.errors import Invalid, Unavailable
+from headrace.core.errors import Invalid
 from headrace.core.home import Endpoints, Home
 
-FLINK_TIMEOUT_S = 2.0
 MARK_LENGTH_MAX = 200
 
 Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]]
@@ -108,46 +106,15 @@ def stack_sources(home: Home, *, clock: Clock, journal: Journal, options: LiveOp
     def endpoint(pick: Callable[[Endpoints], str]) -> Callable[[], str]:
         return lambda: pick(home.load_stack().endpoints)
 
-    flink = FlinkGet(endpoint(lambda one: one.flink))
     return Sources(
         stack=StackCollector(home),
         kafka=KafkaCollector(endpoint(lambda one: one.kafka), clock=clock),
-        flink=FlinkCollector(flink, clock=clock, release=flink.close),
+        flink=FlinkCollector(endpoint(lambda one: one.flink), clock=clock),
         cells=CellReader(endpoint(lambda one: one.kafka), clock=clock, history_s=options.history_s),
         decisions=DecisionCollector(endpoint(lambda one: one.redis)),
         olap=OlapCollector(endpoint(lambda one: one.olap), clock=clock),
         journal=JournalCollector(journal.newest),
     )
-
-
-class FlinkGet:
-    """GET of one JobManager's REST interface, as JSON."""
-
-    def __init__(self, endpoint: Callable[[], str]) -> None:
-        self._endpoint = endpoint
-        self._http: httpx.Client | None = None
-
-    def __call__(self, path: str) -> Any:
-        """The decoded answer.
-
-        Raises:
-            Unavailable: the JobManager does not answer, or not with 200.
-        """
-        if self._http is None:
-            self._http = httpx.Client(base_url=self._endpoint(), timeout=FLINK_TIMEOUT_S, trust_env=False)
-        try:
-            answer = self._http.get(path)
-        except httpx.HTTPError as error:
-            raise Unavailable(f"JobManager does not answer: {error}", context={"path": path}) from error
-        if answer.status_code != 200:
-            raise Unavailable("JobManager refused", context={"path": path, "status": answer.status_code})
-        return msgspec.json.decode(answer.content)
-
-    def close(self) -> None:
-        """Close the connections."""
-        if self._http is not None:
-            self._http.close()
-            self._http = None
 
 
 async def _events(messages: AsyncIterator[Message]) -> AsyncIterator[ServerSentEventMessage]:

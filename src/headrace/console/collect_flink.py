@@ -1,183 +1,184 @@
 """Jobs, as Flink's REST interface reports them.
 
-A round lists the jobs, then asks for each job that has not ended: its graph and tasks, restarts, checkpoints, exceptions and one set of
-metrics per vertex. The graph (edges and names) is asked once per job id. Jobs beyond `JOBS_MAX` are listed without detail.
+A round lists all jobs and looks closely at some: those that a page shows right now (`wanted`), and in turn one of the others, because a
+close look costs two calls per vertex, and the JobManager has better things to do. What has ended is looked at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
+
+import msgspec
 
 from headrace.console.live_model import Checkpoint, JobDetail, JobException, JobRow, Vertex
 from headrace.core.clock import Clock
+from headrace.core.errors import NotFound
+from headrace.flink import rest
+from headrace.flink.rest import FlinkRest
 
-JOBS_MAX = 16
 CHECKPOINTS_MAX = 30
-EXCEPTIONS_MAX = 16  # as many as Flink keeps (web.exception-history-size)
+FAILURES_MAX = 16
 MESSAGE_LENGTH_MAX = 4_000
-ENDED = frozenset({"FINISHED", "CANCELED", "FAILED"})
-METRICS = (
-    "busyTimeMsPerSecond",
-    "backPressuredTimeMsPerSecond",
-    "idleTimeMsPerSecond",
-    "numRecordsInPerSecond",
-    "numRecordsOutPerSecond",
-    "currentInputWatermark",
-)
-NO_WATERMARK = -(2**62)
-
-Get = Callable[[str], Any]
+RESTARTS = "numRestarts"
 
 
 class FlinkCollector:
-    """Asks one JobManager through `get(path) -> JSON`; `release` closes what `get` keeps open."""
+    """Asks one JobManager; `wanted` are the names of jobs that pages show, set by the hub."""
 
     name = "flink"
 
-    def __init__(self, get: Get, *, clock: Clock, release: Callable[[], None] = lambda: None) -> None:
-        self._get = get
+    def __init__(
+        self, endpoint: Callable[[], str], *, clock: Clock, connect: Callable[[str], FlinkRest] | None = None
+    ) -> None:
+        self.wanted: frozenset[str] = frozenset()
+        self._endpoint = endpoint
         self._clock = clock
-        self._release = release
-        self._edges: dict[str, dict[str, list[str]]] = {}
-        self._ended: dict[str, JobDetail] = {}
+        self._connect = connect or (lambda url: FlinkRest(url, clock))
+        self._rest: FlinkRest | None = None
+        self._details: dict[str, JobDetail] = {}
 
     def collect(self) -> list[JobDetail]:
-        """All jobs, running ones first, then by start, newest first."""
-        listed = sorted(
-            self._get("/jobs/overview")["jobs"], key=lambda job: (job["state"] in ENDED, -job["start-time"])
-        )
-        jobs = [self._job(job, i < JOBS_MAX) for i, job in enumerate(listed)]
-        known = {job["jid"] for job in listed}
-        self._edges = {id_: edges for id_, edges in self._edges.items() if id_ in known}
-        self._ended = {id_: detail for id_, detail in self._ended.items() if id_ in known}
-        return jobs
+        """All jobs, running ones first, then the newest first; raises as `FlinkRest`."""
+        if self._rest is None:
+            self._rest = self._connect(self._endpoint())
+        listed = sorted(self._rest.jobs(), key=lambda job: (job.ended, -job.started_at_ms))
+        known = {job.id for job in listed}
+        self._details = {id_: detail for id_, detail in self._details.items() if id_ in known}
+        for job in self._due(listed):
+            try:
+                self._details[job.id] = self._look(self._rest, job)
+            except NotFound:  # it went away between the list and the look
+                self._details.pop(job.id, None)
+        return [_with_state(self._details.get(job.id), job, self._clock.now_ms()) for job in listed]
 
     def close(self) -> None:
         """Drop the connection."""
-        self._release()
+        if self._rest is not None:
+            self._rest.close()
+            self._rest = None
 
-    def _job(self, job: dict[str, Any], wanted: bool) -> JobDetail:
-        id_, now_ms = job["jid"], self._clock.now_ms()
-        if id_ in self._ended:
-            return self._ended[id_]
-        if not wanted:
-            return JobDetail(at_ms=now_ms, job=render_row(job, {}, [], None))
-        if id_ not in self._edges:
-            self._edges[id_] = render_edges(self._get(f"/jobs/{id_}/plan"))
+    def _due(self, listed: list[rest.JobSummary]) -> list[rest.JobSummary]:
+        open_ = [job for job in listed if not self._is_final(job)]
+        wanted = [job for job in open_ if job.name in self.wanted]
+        others = [job for job in open_ if job.name not in self.wanted]
+        return wanted + sorted(others, key=self._looked_at_ms)[:1]
+
+    def _is_final(self, job: rest.JobSummary) -> bool:
+        detail = self._details.get(job.id)
+        return job.ended and detail is not None and detail.job.state == job.state
+
+    def _looked_at_ms(self, job: rest.JobSummary) -> int:
+        detail = self._details.get(job.id)
+        return detail.at_ms if detail else 0
+
+    def _look(self, flink: FlinkRest, job: rest.JobSummary) -> JobDetail:
+        found = flink.job(job.id)
+        edges = plan_inputs(found.plan)
         vertices = [
-            render_vertex(vertex, self._edges[id_].get(vertex["id"], []), self._metrics(id_, vertex["id"]))
-            for vertex in self._get(f"/jobs/{id_}")["vertices"]
+            render_vertex(
+                vertex,
+                edges.get(vertex.id, []),
+                rest.VertexLoad(vertex.id) if job.ended else flink.vertex_load(job.id, vertex.id),
+            )
+            for vertex in found.vertices
         ]
-        checkpoints = self._get(f"/jobs/{id_}/checkpoints")
-        restarts = _number(self._get(f"/jobs/{id_}/metrics?get=numRestarts"), "numRestarts")
-        restored = (checkpoints.get("latest") or {}).get("restored") or {}
-        detail = JobDetail(
-            at_ms=now_ms,
-            job=render_row(job, checkpoints, vertices, restarts),
+        checkpoints = flink.checkpoints(job.id)
+        restarts = flink.job_metrics(job.id, [RESTARTS]).get(RESTARTS)
+        restored = checkpoints.latest.restored
+        return JobDetail(
+            at_ms=self._clock.now_ms(),
+            job=render_row(job, vertices, checkpoints, restarts),
             vertices=vertices,
             checkpoints=render_checkpoints(checkpoints),
-            exceptions=render_exceptions(self._get(f"/jobs/{id_}/exceptions?maxExceptions={EXCEPTIONS_MAX}")),
-            restored_checkpoint=restored.get("id"),
+            exceptions=[render_failure(failure) for failure in flink.failures(job.id, limit=FAILURES_MAX)],
+            restored_checkpoint=restored.id if restored else None,
         )
-        if job["state"] in ENDED:
-            self._ended[id_] = detail
-        return detail
-
-    def _metrics(self, job: str, vertex: str) -> dict[str, dict[str, float]]:
-        answer = self._get(f"/jobs/{job}/vertices/{vertex}/subtasks/metrics?get={','.join(METRICS)}&agg=max,min,sum")
-        return {metric["id"]: metric for metric in answer}
 
 
-def render_edges(plan: dict[str, Any]) -> dict[str, list[str]]:
+def plan_inputs(plan: Mapping[str, Any]) -> dict[str, list[str]]:
     """Inputs of each vertex, by id."""
-    return {node["id"]: [one["id"] for one in node.get("inputs", [])] for node in plan["plan"]["nodes"]}
+    return {node["id"]: [one["id"] for one in node.get("inputs", [])] for node in plan.get("nodes", [])}
 
 
-def render_vertex(vertex: dict[str, Any], inputs: list[str], metrics: dict[str, dict[str, float]]) -> Vertex:
-    """One vertex; shares are those of its busiest subtask, rates sums over subtasks, the watermark the slowest one's."""
+def render_vertex(vertex: rest.Vertex, inputs: list[str], load: rest.VertexLoad) -> Vertex:
+    """A vertex with its load; ratios are capped at 1, which Flink's meters overshoot."""
 
-    def of(name: str, agg: str) -> float | None:
-        value = metrics.get(name, {}).get(agg)
-        return None if value is None or value != value else float(value)  # NaN: the metric is not reported yet
+    def ratio(value: float | None) -> float | None:
+        return None if value is None else min(max(value, 0.0), 1.0)
 
-    def share(name: str) -> float | None:
-        value = of(name, "max")
-        return None if value is None else min(max(value / 1000, 0.0), 1.0)
-
-    watermark = of("currentInputWatermark", "min")
     return Vertex(
-        id=vertex["id"],
-        name=vertex["name"],
-        parallelism=vertex["parallelism"],
-        state=vertex["status"],
+        id=vertex.id,
+        name=vertex.name,
+        parallelism=vertex.parallelism,
+        state=vertex.status,
         inputs=inputs,
-        busy=share("busyTimeMsPerSecond"),
-        back_pressured=share("backPressuredTimeMsPerSecond"),
-        idle=share("idleTimeMsPerSecond"),
-        records_in_per_s=of("numRecordsInPerSecond", "sum"),
-        records_out_per_s=of("numRecordsOutPerSecond", "sum"),
-        watermark_ms=None if watermark is None or watermark < NO_WATERMARK else round(watermark),
+        busy=ratio(load.busy_ratio),
+        back_pressured=ratio(load.backpressured_ratio),
+        idle=ratio(load.idle_ratio),
+        records_in_per_s=load.records_in_per_s,
+        records_out_per_s=load.records_out_per_s,
+        watermark_ms=load.watermark_ms,
     )
 
 
 def render_row(
-    job: dict[str, Any], checkpoints: dict[str, Any], vertices: list[Vertex], restarts: float | None
+    job: rest.JobSummary, vertices: list[Vertex], checkpoints: rest.Checkpoints, restarts: float | None
 ) -> JobRow:
     """A job as a line; records in are what its sources send on."""
-    counts = checkpoints.get("counts") or {}
-    done = (checkpoints.get("latest") or {}).get("completed") or {}
+    done = checkpoints.latest.completed
     sources = [one.records_out_per_s for one in vertices if not one.inputs and one.records_out_per_s is not None]
-    tasks = job.get("tasks") or {}
     return JobRow(
-        id=job["jid"],
-        name=job["name"],
-        state=job["state"],
-        started_at_ms=job["start-time"],
-        uptime_ms=job["duration"],
+        id=job.id,
+        name=job.name,
+        state=job.state,
         restarts=None if restarts is None else int(restarts),
-        tasks_running=tasks.get("running", 0),
-        tasks_total=tasks.get("total", 0),
         records_in_per_s=sum(sources) if sources else None,
-        checkpoints_completed=counts.get("completed"),
-        checkpoints_failed=counts.get("failed"),
-        checkpoint_at_ms=done.get("latest_ack_timestamp") or done.get("trigger_timestamp"),
-        checkpoint_duration_ms=done.get("end_to_end_duration"),
-        checkpoint_size_bytes=done.get("state_size"),
+        checkpoints_completed=checkpoints.counts.completed,
+        checkpoints_failed=checkpoints.counts.failed,
+        checkpoint_at_ms=(done.acknowledged_at_ms or done.triggered_at_ms) if done else None,
+        checkpoint_duration_ms=done.duration_ms if done else None,
+        checkpoint_size_bytes=done.state_bytes if done else None,
     )
 
 
-def render_checkpoints(checkpoints: dict[str, Any]) -> list[Checkpoint]:
+def render_checkpoints(checkpoints: rest.Checkpoints) -> list[Checkpoint]:
     """The newest checkpoints first."""
     return [
         Checkpoint(
-            id=one["id"],
-            kind="SAVEPOINT" if one.get("is_savepoint") else "CHECKPOINT",
-            state=one["status"],
-            at_ms=one["trigger_timestamp"],
-            duration_ms=one.get("end_to_end_duration"),
-            size_bytes=one.get("checkpointed_size"),
-            full_size_bytes=one.get("state_size"),
-            failure=str(one.get("failure_message") or ""),
+            id=one.id,
+            kind="SAVEPOINT" if one.is_savepoint else "CHECKPOINT",
+            state=one.status,
+            at_ms=one.triggered_at_ms,
+            duration_ms=one.duration_ms,
+            size_bytes=one.size_bytes,
+            full_size_bytes=one.state_bytes,
+            failure=one.failure_message or "",
         )
-        for one in (checkpoints.get("history") or [])[:CHECKPOINTS_MAX]
+        for one in checkpoints.history[:CHECKPOINTS_MAX]
     ]
 
 
-def render_exceptions(answer: dict[str, Any]) -> list[JobException]:
-    """The newest failures first."""
-    entries = (answer.get("exceptionHistory") or {}).get("entries") or []
-    return [
-        JobException(
-            at_ms=one["timestamp"],
-            name=str(one.get("exceptionName") or "").rpartition(".")[2],
-            message=str(one.get("stacktrace") or "")[:MESSAGE_LENGTH_MAX],
-            task=str(one.get("taskName") or ""),
-            endpoint=str(one.get("endpoint") or one.get("location") or ""),
-        )
-        for one in entries[:EXCEPTIONS_MAX]
-    ]
+def render_failure(failure: rest.Failure) -> JobException:
+    """A failure: its deepest cause first, then the trace."""
+    return JobException(
+        at_ms=failure.at_ms,
+        name=failure.name.rpartition(".")[2],
+        message=f"{failure.summary}\n\n{failure.stack}"[:MESSAGE_LENGTH_MAX],
+        task=failure.task or "",
+        endpoint=failure.endpoint or "",
+    )
 
 
-def _number(metrics: list[dict[str, str]], name: str) -> float | None:
-    return next((float(one["value"]) for one in metrics if one["id"] == name), None)
+def _with_state(detail: JobDetail | None, job: rest.JobSummary, now_ms: int) -> JobDetail:
+    """The last close look, with what the list says now."""
+    base = detail or JobDetail(at_ms=now_ms, job=JobRow(id=job.id, name=job.name, state=job.state))
+    row = msgspec.structs.replace(
+        base.job,
+        state=job.state,
+        started_at_ms=job.started_at_ms,
+        uptime_ms=job.duration_ms,
+        tasks_running=job.tasks.get("running", 0),
+        tasks_total=job.tasks.get("total", 0),
+    )
+    return msgspec.structs.replace(base, job=row)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, Protocol
@@ -26,9 +25,10 @@ SELECT window_start_ms, region, isp, cdn, cid, plays, joins, [{_JOIN}] AS join_l
   beacons_received, beacons_expected
 FROM qoe_1m FINAL WHERE window_start_ms >= {{since_ms:Int64}} ORDER BY window_start_ms DESC LIMIT {MINUTE_ROWS_MAX}
 """
-DECISIONS_SQL = (
-    f"SELECT * FROM decision_log WHERE action NOT IN ('keep', 'hold') ORDER BY ts_ms DESC LIMIT {DECISIONS_MAX}"
-)
+DECISIONS_SQL = f"""
+SELECT ts_ms, region, isp, version, reason, weights, weights_before, last_input_ts_ms
+FROM decision_log FINAL WHERE action NOT IN ('keep', 'hold') ORDER BY ts_ms DESC LIMIT {DECISIONS_MAX}
+"""
 
 
 class Query(Protocol):
@@ -89,19 +89,18 @@ class OlapCollector:
 
 
 def render_decision(row: Mapping[str, Any]) -> Decision:
-    """A row of `decision_log`; weight vectors may be JSON text or maps."""
+    """A row of `decision_log`, whose weight vectors are JSON text."""
     return Decision(
         at_ms=int(row["ts_ms"]),
         region=str(row["region"]),
         isp=str(row["isp"]),
-        version=int(row["version"]) if row.get("version") is not None else None,
-        before=_weights(row.get("before")),
-        weights=_weights(row.get("weights")),
-        reason=str(row.get("reason") or ""),
-        last_input_ms=int(row["last_input_ts_ms"]) if row.get("last_input_ts_ms") else None,
+        version=int(row["version"]),
+        before=_weights(row["weights_before"]),
+        weights=_weights(row["weights"]),
+        reason=str(row["reason"]),
+        last_input_ms=int(row["last_input_ts_ms"]) if row["last_input_ts_ms"] else None,
     )
 
 
-def _weights(value: object) -> dict[str, float]:
-    loaded = json.loads(value) if isinstance(value, str) and value else value
-    return {str(cdn): float(weight) for cdn, weight in loaded.items()} if isinstance(loaded, dict) else {}
+def _weights(text: str) -> dict[str, float]:
+    return msgspec.json.decode(text, type=dict[str, float]) if text else {}

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import msgspec
 
@@ -74,12 +74,18 @@ class Message(msgspec.Struct, frozen=True):
     data: str
 
 
+class JobCollector(Collector[list[m.JobDetail]], Protocol):
+    """A collector of jobs that looks most closely at those a page shows."""
+
+    wanted: frozenset[str]
+
+
 class Sources(msgspec.Struct, frozen=True, kw_only=True):
     """The collectors of one stack."""
 
     stack: Collector[StackStatus]
     kafka: Collector[list[m.Topic]]
-    flink: Collector[list[m.JobDetail]]
+    flink: JobCollector
     cells: Collector[CellBook]
     decisions: Collector[Decided]
     olap: Collector[OlapFacts]
@@ -137,6 +143,7 @@ class LiveHub:
     def __init__(self, sources: Sources, *, clock: Clock, options: LiveOptions = LiveOptions()) -> None:
         self.options = options
         self._clock = clock
+        self._jobs = sources.flink
         period_s = options.sample_ms / 1000
         self.stack = Sampler(sources.stack, clock=clock, period_s=period_s)
         self.kafka = Sampler(sources.kafka, clock=clock, period_s=period_s)
@@ -180,12 +187,17 @@ class LiveHub:
         client = Client(interest)
         snapshot = Message("snapshot", _encode(self.snapshot(interest)))
         self._clients.add(client)
+        self._look_where_pages_look()
         try:
             yield snapshot
             while (message := await _next(client.queue)) is not None:
                 yield message
         finally:
             self._clients.discard(client)
+            self._look_where_pages_look()
+
+    def _look_where_pages_look(self) -> None:
+        self._jobs.wanted = frozenset(client.interest.job for client in self._clients)
 
     async def _publish_forever(self) -> None:
         period_s = self.options.sample_ms / 1000

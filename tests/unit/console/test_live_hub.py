@@ -38,6 +38,7 @@ class FakeSource:
         self.name = name
         self.value = value
         self.dead = False
+        self.wanted: frozenset[str] = frozenset()
 
     def collect(self) -> Any:
         """The value, or the failure."""
