@@ -15,7 +15,6 @@ import msgspec
 from headrace.flows.cdn.model import CdnFacts, CellFacts, CellKey
 
 EPSILON = 1e-9
-BISECTIONS = 48  # 2^-48 of a weight, far below the 4 digits kept
 
 
 class Slot(msgspec.Struct, frozen=True):
@@ -54,20 +53,24 @@ def fill(slots: Sequence[Slot]) -> tuple[dict[str, float], str]:
 def _pour(tier: Sequence[Slot], weights: dict[str, float], caps: Mapping[str, float]) -> None:
     """Raise the weights of one tier together, levelled by capacity, until the sum is 1 or all are at their caps.
 
-    Finds by bisection the level L with sum max(weight, min(cap, L * capacity)) = what is to be given.
+    Finds the level L with sum max(weight, min(cap, L * capacity)) = what is to be given: the sum grows with L and is linear
+    between the levels at which a CDN begins or ends to take part.
     """
 
     def at(level: float) -> dict[str, float]:
         return {slot.cdn: max(weights[slot.cdn], min(caps[slot.cdn], level * slot.capacity)) for slot in tier}
 
     to_give = 1 - sum(weights.values()) + sum(weights[slot.cdn] for slot in tier)
-    low, high = 0.0, 1 / min(slot.capacity for slot in tier)
-    if sum(at(high).values()) > to_give:
-        for _ in range(BISECTIONS):
-            middle = (low + high) / 2
-            low, high = (middle, high) if sum(at(middle).values()) <= to_give else (low, middle)
-        high = low
-    weights.update(at(high))
+    bends = {weights[slot.cdn] / slot.capacity for slot in tier} | {caps[slot.cdn] / slot.capacity for slot in tier}
+    below, held = 0.0, sum(at(0.0).values())
+    for level in sorted(bends):
+        would = sum(at(level).values())
+        if would >= to_give:
+            share = (to_give - held) / (would - held) if would > held else 0.0
+            weights.update(at(below + share * (level - below)))
+            return
+        below, held = level, would
+    weights.update(at(below))
 
 
 def normalise(weights: Mapping[str, float]) -> dict[str, float]:

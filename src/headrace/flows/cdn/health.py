@@ -2,13 +2,13 @@
 
 Verdicts, from the evidence alone:
 - `hard`: the lower bound of the bad share is over `hard_share` in the short window, or in the long one while the short mean agrees;
-- `soft`: in the long window surely worse than the best known CDN by `soft_margin`, and at least twice as bad;
+- `soft`: in the long window surely worse than the best known CDN by `soft_margin`, and at least twice as bad, and still so now;
 - `unknown`: nobody has seen it; `good`: the rest.
 
 The ceiling is the largest weight that health allows (multiplicative decrease, additive increase, as in TCP congestion control):
 - hard, and somebody else is better → ceiling falls to the floor at once, hold starts (doubles with every repeat);
 - soft for `soft_after_s`, and somebody else is better → ceiling shrinks by `decrease` once per period;
-- good after the hold → ceiling grows per period: by `step` up to 70 % of the weight at which it failed, above by `slow_step` (halved with every repeat), until
+- good after the hold → ceiling grows per period: by `step` up to 70 % of the weight at which it failed, above by `slow_step` (after a repeated fault only after a long plateau), until
   it no longer binds. A CDN that nobody sees (small cell, no exploration session) is tried likewise, but later.
 
 Nobody better → nothing moves: when all CDNs are bad, the fault is not a CDN's (the ISP or the origin).
@@ -20,13 +20,13 @@ from collections.abc import Mapping
 
 import msgspec
 
-from headrace.flows.cdn.model import CdnFacts, CdnState, CellFacts, CellState, Evidence, Rules
+from headrace.flows.cdn.model import CdnFacts, CdnState, CellFacts, CellState, Rules
 
 HARD, SOFT, UNKNOWN, GOOD = "hard", "soft", "unknown", "good"
 BETTER_RATIO = 0.5  # relief must be at most half as bad, else moving helps too few to be worth a switch
 REGAIN = 0.7  # of the weight at which it failed; TCP halves, we know the cause was there at full weight only
 BLIND_PATIENCE = 4  # holds to wait before sessions are sent, without any sign of health, to a CDN that had failed
-SLOWEST_STEP = 0.001
+RAISE_MIN = 0.001
 REPEATS_MAX = 16  # doublings of the hold; `hold_max_s` is reached long before
 
 
@@ -50,15 +50,17 @@ def _judge_one(one: CdnFacts, facts: CellFacts, rules: Rules) -> str:
     limit = rules.hard_share
     if one.short.lower > limit or (one.long.lower > limit and one.short.share > limit):
         return HARD
-    others = [other.long for other in facts.cdns if other.cdn != one.cdn and other.long.n > 0]
-    best = min((other.share for other in others), default=None)
-    if best is not None and _is_worse(one.long, best, rules):
+    others = [other for other in facts.cdns if other.cdn != one.cdn and other.long.n > 0]
+    if others and _is_worse(one, min(others, key=lambda other: other.long.share), rules):
         return SOFT
     return GOOD
 
 
-def _is_worse(mine: Evidence, best_share: float, rules: Rules) -> bool:
-    return mine.lower > best_share + rules.soft_margin and mine.share > best_share / BETTER_RATIO
+def _is_worse(one: CdnFacts, best: CdnFacts, rules: Rules) -> bool:
+    """Surely so over the long window, and still so in the short one, which has forgotten what the last move has cured."""
+    surely = one.long.lower > best.long.share + rules.soft_margin and one.long.share > best.long.share / BETTER_RATIO
+    still = one.short.n <= 0 or one.short.share > best.short.share + rules.soft_margin / 2
+    return surely and still
 
 
 def floor_of(one: CdnFacts, state: CdnState, demand: float, rules: Rules) -> float:
@@ -133,8 +135,9 @@ class _Assessor:
             return Health(verdict=self.verdict, state=state, note="on hold after a fault")
         if now_ms < self.cell.next_step_ms or state.weight < state.ceiling - rules.dead_band - 1e-9:
             return Health(verdict=self.verdict, state=state, note="being given back")
-        slow = rules.slow_step / 2 ** max(state.fails - 1, 0)
-        step = rules.step if state.ceiling < state.threshold else max(slow, SLOWEST_STEP)
+        step = self._raise_by(state, now_ms)
+        if step <= 0:
+            return Health(verdict=self.verdict, state=state, note="kept below the share at which it failed twice")
         raised = msgspec.structs.replace(state, ceiling=round(min(1.0, state.ceiling + step), 6))
         return Health(
             verdict=self.verdict,
@@ -142,6 +145,14 @@ class _Assessor:
             act="raise",
             note="good again" if self.verdict == GOOD else "tried again",
         )
+
+    def _raise_by(self, state: CdnState, now_ms: int) -> float:
+        """Full steps up to the threshold; above it small ones, and after a repeat none before `hold_max_s` per repeat."""
+        to_threshold = state.threshold - state.ceiling
+        if to_threshold > RAISE_MIN:
+            return min(self.rules.step, to_threshold)
+        plateau_ms = (state.fails - 1) * self.rules.hold_max_s * 1_000
+        return self.rules.slow_step if now_ms >= state.failed_at_ms + plateau_ms else 0.0
 
     def _has_relief(self) -> bool:
         """Another CDN is in favour, has room, and is unknown or at most half as bad."""

@@ -103,7 +103,7 @@ class Outcome(msgspec.Struct, kw_only=True):
 class _Session:
     """One player: its draws, the CDN it uses and the time of its next poll."""
 
-    __slots__ = ("cdn", "draws", "sid", "switches", "ttls")
+    __slots__ = ("answer", "cdn", "draws", "sid", "switches", "ttls")
 
     def __init__(self, sid: str, cdns: Sequence[Cdn]) -> None:
         self.draws = {cdn.name: draw(sid, cdn.name) for cdn in cdns}
@@ -111,6 +111,13 @@ class _Session:
         self.cdn = ""
         self.ttls: dict[float, int] = {}
         self.switches = 0
+        self.answer = (-1, "")
+
+    def choose(self, version: int, weights: Mapping[str, float]) -> str:
+        """The CDN that these weights give it; reckoned once per version."""
+        if self.answer[0] != version:
+            self.answer = (version, rank(self.draws, weights)[0])
+        return self.answer[1]
 
     def ttl(self, ttl_s: float) -> int:
         """The jittered TTL, remembered, as it never changes."""
@@ -152,12 +159,13 @@ class Simulation:
     def _poll(self, second: int) -> None:
         world = self.world
         factor = next((world.surge[at] for at in sorted(world.surge, reverse=True) if at <= second), 1.0)
+        answers = {cell: (one.version, one.weights, one.ttl_s) for cell, one in self.scheduler.states.items()}
         for cell, number in self._polls[second]:
-            session, state = self._sessions[cell][number], self.scheduler.states[cell]
-            chosen = rank(session.draws, state.weights)[0] if number < world.audience[cell] * factor else ""
+            session, (version, weights, ttl_s) = self._sessions[cell][number], answers[cell]
+            chosen = session.choose(version, weights) if number < world.audience[cell] * factor else ""
             if chosen != session.cdn:
                 self._switch(cell, session, chosen)
-            ttl = session.ttl(state.ttl_s)
+            ttl = session.ttl(ttl_s)
             spread = self.random.randrange(ttl) if second == 0 else ttl - 1
             self._polls[second + 1 + spread].append((cell, number))
         self._polls[second] = []
