@@ -10,7 +10,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
+from queue import SimpleQueue
+from typing import TypeVar
 
 import msgspec
 
@@ -27,6 +31,9 @@ QUEUE_BATCHES_MAX = (
     2_000  # 100,000 reports, 20 s at 5,000/s, before the oldest are counted as lost by the replay itself
 )
 BLOCKS = 6
+ORDER_TIMEOUT_S = 30.0
+
+T = TypeVar("T")
 
 log = get_logger("headrace.demo.replayer")
 
@@ -64,6 +71,13 @@ class Replayer:
         self._queues: list[deque[list[tuple[str, str]]]] = [deque() for _ in range(BLOCKS)]
         self._address = [""] * BLOCKS
         self._running = True
+        self._orders: SimpleQueue[Callable[[], None]] = SimpleQueue()
+
+    def do(self, action: Callable[[Crowd], T]) -> T:
+        """Run `action` on the crowd between two ticks, from another thread, and return what it returned."""
+        future: Future[T] = Future()
+        self._orders.put(lambda: future.set_result(action(self.crowd)))
+        return future.result(ORDER_TIMEOUT_S)
 
     def stop(self) -> None:
         """End after the running tick."""
@@ -75,6 +89,8 @@ class Replayer:
         pollers: set[asyncio.Task[None]] = set()
         while self._running:
             now_ms = self._clock.now_ms()
+            while not self._orders.empty():
+                self._orders.get()()
             self.crowd.fill(now_ms, at_most=STARTS_PER_TICK)
             for session in self.crowd.polls_due(now_ms):
                 task = asyncio.create_task(self._poll(session))

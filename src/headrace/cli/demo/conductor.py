@@ -1,0 +1,176 @@
+"""The demo, phase by phase: what happens when, and what is looked at meanwhile.
+
+    bring up    stack, tables, pipelines (the commands a user would type)
+    calm        the crowd grows to its size; weights must not move
+    degrade     CDN A crawls: sessions on it play their recorded stalls; the scheduler moves them away
+    kill        the TaskManager that runs the jobs dies (SIGKILL)
+    settle      the crowd goes on until the jobs run again and the next minute is readable
+    judge       batch recount and all other guarantees (report.py)
+
+`Conductor` owns the time line; it acts through the same interfaces that users have and marks each incident in the journal,
+where the console's charts show it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import msgspec
+
+from headrace.cli.demo.clips import ClipLibrary
+from headrace.cli.demo.observe import JobHealth, Loop, ReadableMinutes
+from headrace.cli.demo.replay import Crowd
+from headrace.cli.demo.replayer import Replayer
+from headrace.core.clock import Clock
+from headrace.core.errors import Unavailable
+from headrace.core.home import Endpoints, Home
+from headrace.core.rand import Random
+from headrace.stack.client import ask
+from headrace.stack.messages import Request
+
+STREAM = "cmcd_raw"
+CALM_SHARE, KILL_SHARE = 0.35, 0.65  # of the run: when A degrades, when the TaskManager dies
+FAULTY_CDN = "A"
+RAMP_S = 10.0  # weights are judged after the crowd is full
+TICK_S = 0.5
+SETTLE_S = 45.0  # how long past its end a run goes on for jobs that are not back yet
+
+
+class DemoPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What one demo does; `seconds` of traffic, `sessions` at once."""
+
+    sessions: int = 2000
+    seconds: float = 150.0
+    seed: int = 1
+
+
+@dataclass
+class DemoRun:
+    """What happened; times are wall ms."""
+
+    started_ms: int = 0
+    full_ms: int = 0
+    degraded_ms: int = 0
+    hit: int = 0
+    killed_ms: int = 0
+    killed: str = ""
+    ended_ms: int = 0
+    topic_before: int = 0
+    phases: list[tuple[str, int]] = field(default_factory=list)
+
+
+def command(*arguments: str, home: Home) -> None:
+    """Run one `headrace` command as a user would, its words on our stderr.
+
+    Raises:
+        Unavailable: it failed; it has said why.
+    """
+    line = [sys.executable, "-m", "headrace.cli.main", *arguments, "--home", str(home.root)]
+    if subprocess.run(line, stdout=sys.stderr, check=False).returncode != 0:
+        raise Unavailable(
+            f"`headrace {' '.join(arguments[:2])}` failed",
+            hint="its own message is above; `headrace status` shows the stack",
+        )
+
+
+def bring_up(home: Home, app: Path, *, say: Callable[[str], None]) -> Endpoints:
+    """Start the stack, apply the app's tables and deploy its pipelines; each is a no-op when it is so already."""
+    say("starting the local stack")
+    command("up", home=home)
+    endpoints = home.load_stack().endpoints
+    say(f"console: {endpoints.headraced}")
+    command("table", "apply", str(app), home=home)
+    command("job", "deploy", str(app), home=home)
+    return endpoints
+
+
+class Conductor:
+    """Runs one demo against a stack that is up."""
+
+    def __init__(
+        self, plan: DemoPlan, *, home: Home, endpoints: Endpoints, library: ClipLibrary, clock: Clock, random: Random
+    ) -> None:
+        self.plan = plan
+        self.run_facts = DemoRun()
+        self.crowd = Crowd(library, random, size=plan.sessions, tag=f"d{clock.now_ms() // 1000 % 1_000_000}")
+        self.replayer = Replayer(
+            self.crowd, gateway=endpoints.gateway, steering=endpoints.steering, stream=STREAM, clock=clock
+        )
+        self.minutes = ReadableMinutes(endpoints.olap, clock, since_ms=clock.now_ms())
+        self.health = JobHealth(endpoints.flink, clock)
+        self._home, self._endpoints, self._clock = home, endpoints, clock
+
+    def play(self, say: Callable[[str], None]) -> DemoRun:
+        """Run all phases; returns when the traffic has ended."""
+        run = self.run_facts
+        run.started_ms = self._clock.now_ms()
+        traffic = threading.Thread(target=lambda: asyncio.run(self.replayer.run()), daemon=True)
+        with Loop(self._clock, self.minutes.step), Loop(self._clock, self.health.step):
+            traffic.start()
+            self._phase("calm", f"{self.plan.sessions} sessions over CDN A and B", say)
+            self._wait(self.plan.seconds * CALM_SHARE)
+            self._degrade(say)
+            self._wait(self.plan.seconds * KILL_SHARE)
+            self._kill(say)
+            self._wait(self.plan.seconds)
+            self._wait_recovered(say)
+            self.replayer.stop()
+            traffic.join()
+            run.ended_ms = self._clock.now_ms()
+            self._phase("drain", "traffic ended", say)
+        return run
+
+    def _degrade(self, say: Callable[[str], None]) -> None:
+        run = self.run_facts
+        run.degraded_ms = self._clock.now_ms()
+        run.hit = self.replayer.do(lambda crowd: crowd.degrade(FAULTY_CDN, run.degraded_ms))
+        self._phase("degrade", f"CDN {FAULTY_CDN} crawls: {run.hit} sessions are on it", say)
+
+    def _kill(self, say: Callable[[str], None]) -> None:
+        run = self.run_facts
+        run.killed = self.busiest_taskmanager()
+        run.killed_ms = self._clock.now_ms()
+        ask(self._home, Request("kill", (run.killed,)))
+        self._phase("kill", f"{run.killed} killed", say)
+
+    def busiest_taskmanager(self) -> str:
+        """The process name of the TaskManager with the fewest free slots."""
+        found = httpx.get(f"{self._endpoints.flink}/taskmanagers", timeout=5.0, trust_env=False).json()["taskmanagers"]
+        return str(min(found, key=lambda row: row["freeSlots"] - row["slotsNumber"])["id"])
+
+    def _wait(self, until_s: float) -> None:
+        """Wait until that many seconds of the run have passed, noting when the crowd is full."""
+        run = self.run_facts
+        while self._clock.now_ms() < run.started_ms + until_s * 1000:
+            if not run.full_ms and len(self.crowd.alive) >= self.plan.sessions:
+                run.full_ms = self._clock.now_ms()
+            self._clock.sleep(TICK_S)
+
+    def _wait_recovered(self, say: Callable[[str], None]) -> None:
+        run = self.run_facts
+        deadline = self._clock.monotonic_s() + SETTLE_S
+        while self.health.recovery_s(run.killed_ms) is None and self._clock.monotonic_s() < deadline:
+            self._clock.sleep(TICK_S)
+        if self.health.recovery_s(run.killed_ms) is None:
+            say("the jobs are not back yet")
+
+    def _phase(self, name: str, text: str, say: Callable[[str], None]) -> None:
+        at_ms = self._clock.now_ms()
+        self.run_facts.phases.append((name, at_ms))
+        say(f"{(at_ms - self.run_facts.started_ms) / 1000:6.1f} s  {name:8} {text}")
+        body = {
+            "text": f"{name}: {text}"[:200],
+            "subject": FAULTY_CDN if name == "degrade" else self.run_facts.killed,
+            "actor": "demo",
+        }
+        try:
+            httpx.post(f"{self._endpoints.headraced}/v1/journal/marks", json=body, timeout=5.0, trust_env=False)
+        except httpx.HTTPError:
+            say("          (the console's journal does not answer; going on)")

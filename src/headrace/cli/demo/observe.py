@@ -1,0 +1,127 @@
+"""What the demo and the bench look at while traffic flows: freshness of minutes, the jobs' health, decisions.
+
+Each observer is a small loop on its own thread with its own connections; it keeps what it saw and never raises into the
+run: a store that does not answer is a gap, and a gap that hides a fact makes the guarantee fail later.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import httpx
+import msgspec
+
+from headrace.core.clock import Clock
+from headrace.core.errors import HeadraceError
+from headrace.serve.olap_client import OlapClient
+
+POLL_S = 0.25
+
+
+class Loop:
+    """Calls `step` every `POLL_S` on a thread until `stop`."""
+
+    def __init__(self, clock: Clock, step: Callable[[], None]) -> None:
+        self._clock, self._step = clock, step
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Loop:
+        """Start."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop and wait for the running step."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            # An error is a gap; the judge sees what is missing.
+            with contextlib.suppress(HeadraceError, httpx.HTTPError, msgspec.MsgspecError, OSError):
+                self._step()
+            self._clock.sleep(POLL_S)
+
+
+class ReadableMinutes:
+    """When each minute of `qoe_1m` was first readable in the OLAP store; wall ms by window start."""
+
+    def __init__(self, url: str, clock: Clock, *, since_ms: int) -> None:
+        self.first_seen_ms: dict[int, int] = {}
+        self._olap, self._clock, self._since = OlapClient(url), clock, since_ms
+
+    def step(self) -> None:
+        """Ask once which minutes have play time; a minute is readable when it holds intervals, not only a started session."""
+        sql = "SELECT DISTINCT window_start_ms AS m FROM qoe_1m WHERE window_start_ms >= {since:Int64} AND play_ms > 0"
+        rows = self._olap.query(sql, params={"since": self._since})
+        now_ms = self._clock.now_ms()
+        for row in rows:
+            self.first_seen_ms.setdefault(int(row["m"]), now_ms)
+
+    def delays_s(self) -> list[float]:
+        """From each minute's end until it was readable; the first, which began before the run, is left out."""
+        ended = {start: seen for start, seen in self.first_seen_ms.items() if start >= self._since}
+        return [(seen - start - 60_000) / 1000 for start, seen in sorted(ended.items())]
+
+
+class JobHealth:
+    """Whether all jobs run, with all their tasks, over time: (wall ms, number of jobs, all running)."""
+
+    def __init__(self, flink: str, clock: Clock) -> None:
+        self.seen: list[tuple[int, int, bool]] = []
+        self._http = httpx.Client(base_url=flink, timeout=2.0, trust_env=False)
+        self._clock = clock
+
+    def step(self) -> None:
+        """Look at Flink's overview once."""
+        jobs: list[dict[str, Any]] = self._http.get("/jobs/overview").json()["jobs"]
+        alive = [job for job in jobs if job["state"] not in {"FINISHED", "CANCELED", "FAILED"}]
+        whole = all(job["state"] == "RUNNING" and job["tasks"]["running"] == job["tasks"]["total"] for job in alive)
+        self.seen.append((self._clock.now_ms(), len(alive), whole and bool(alive)))
+
+    def recovery_s(self, killed_ms: int) -> float | None:
+        """From the kill until all jobs ran again after having been seen not to; None if that was not seen."""
+        after = [row for row in self.seen if row[0] >= killed_ms]
+        down = next((at for at, _, whole in after if not whole), None)
+        if down is None:
+            return None
+        return next(((at - killed_ms) / 1000 for at, _, whole in after if whole and at > down), None)
+
+
+def decision_latencies_s(
+    beacons: Sequence[tuple[str, int]], updates: Sequence[tuple[str, int, int]], decisions: Sequence[tuple[str, int]]
+) -> list[float]:
+    """From event time to the first decision that can have seen it, s. Pure.
+
+    Args:
+        beacons: (cell and CDN, event ms) of a sample of rows.
+        updates: (cell and CDN, greatest event ms that the row covers, ms when it was in the topic), in topic order.
+        decisions: (cell, decided ms), in order; a cell and CDN begins with its cell and `|`.
+
+    Returns:
+        One figure a beacon whose second was reported and decided on afterwards; a beacon that no later update covers within
+        the sample counts as 60 s, so that what never arrives cannot look fast.
+    """
+    by_path: dict[str, list[tuple[int, int]]] = {}
+    for path, covers, at in updates:
+        by_path.setdefault(path, []).append((covers, at))
+    by_cell: dict[str, list[int]] = {}
+    for cell, at in decisions:
+        by_cell.setdefault(cell, []).append(at)
+    latencies = []
+    for path, event_ms in beacons:
+        in_topic = min(
+            (at for covers, at in by_path.get(path, []) if covers >= event_ms and covers // 1000 == event_ms // 1000),
+            default=None,
+        )
+        decided = (
+            None
+            if in_topic is None
+            else min((at for at in by_cell.get(path.rsplit("|", 1)[0], []) if at >= in_topic), default=None)
+        )
+        latencies.append(60.0 if decided is None else (decided - event_ms) / 1000)
+    return latencies
