@@ -24,6 +24,7 @@ from headrace.serve.olap_errors import ClickHouseError, from_engine, refuse
 
 _chdb: Any = _native  # the extension module comes without types
 VERDICTS_KEPT = 512  # distinct statements; a few hundred bytes each, well under 1 MB
+DOCUMENT_ROWS_MAX = 1_000_000  # besides bytes, because the engine counts a constant column once, not per row
 _VERDICT_TEXT_LIMIT = 4_096  # longer statements are generated ones that do not come again
 _NOT_STREAMABLE = "Streaming query is not supported"
 
@@ -145,7 +146,11 @@ class Engine:
             except RuntimeError as error:
                 if _NOT_STREAMABLE not in str(error):
                     raise
-        connection.query(f"SET max_result_bytes={self._limits.result_bytes}, result_overflow_mode='throw'", "Null")
+        connection.query(
+            f"SET max_result_bytes={self._limits.result_bytes}, max_result_rows={DOCUMENT_ROWS_MAX}, "
+            "result_overflow_mode='throw'",
+            "Null",
+        )
         whole = connection.query(query.sql, output.name, params=parameters)
         return Result(connection, output, iter([bytes(whole.bytes())]), lambda: None)
 
@@ -171,6 +176,7 @@ class Engine:
             wanted = {
                 "max_execution_time": f"{self._limits.timeout_s:g}",
                 "max_memory_usage": str(self._limits.memory_bytes),
+                "input_format_skip_unknown_fields": "0",  # the server's default; chDB's would drop misspelt columns
             }
             wanted.update({name: _setting(name, value) for name, value in settings.items()})
             connection.query("SET " + ", ".join(f"{name}={value}" for name, value in wanted.items()), "Null")
