@@ -1,4 +1,10 @@
 -- Player beacons as accepted by the ingest gateway: one row per CMCD v2 event report.
+--
+-- Event time `ts` is when the event happened: for a response (rr) that is when its last byte arrived, because its ts_ms is the start of the
+-- request and would make every slow response late.
+-- The watermark follows the gateway's clock, not the players': 5 s for late beacons, and 1 s of slack for what the gateway received
+-- earlier but Kafka stored later. So whether a beacon is late (recv_ms - event time > 5 s) is a property of the row, and a batch recount
+-- of the archive drops exactly the rows that the stream dropped.
 CREATE TABLE cmcd_raw (
   sid       STRING NOT NULL COMMENT 'player session',
   sn        BIGINT COMMENT 'sequence number of the report within session and target, from 0',
@@ -23,8 +29,8 @@ CREATE TABLE cmcd_raw (
   region    STRING, isp STRING, ip_prefix STRING,
   ua_family STRING,
   v         INT COMMENT 'CMCD version',
-  ts AS TO_TIMESTAMP_LTZ(ts_ms, 3),
-  WATERMARK FOR ts AS ts - INTERVAL '5' SECOND
+  ts AS TO_TIMESTAMP_LTZ(CASE WHEN e = 'rr' THEN ts_ms + COALESCE(ttlb, 0) ELSE ts_ms END, 3),
+  WATERMARK FOR ts AS TO_TIMESTAMP_LTZ(recv_ms - 6000, 3)
 ) WITH (
   'layer' = 'ods', 'system' = 'kafka', 'owner' = 'live-quality', 'retention' = '1 d',
   'key' = 'sid', 'partitions' = '4'
