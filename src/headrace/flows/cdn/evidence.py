@@ -45,7 +45,7 @@ NOTHING = Sample(0.0, 0.0, 0.0, 0.0)
 
 def wilson(share: float, n: float, *, z: float) -> tuple[float, float]:
     """Lower and upper bound of a share seen in `n` (may be fractional) observations; (0, 1) for none."""
-    if n <= 0:
+    if n < 1e-6:
         return 0.0, 1.0
     square = z * z
     centre = share + square / (2 * n)
