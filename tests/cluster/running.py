@@ -82,12 +82,17 @@ def end_stack(home: Path) -> None:
 
 
 def processes_of(home: Path) -> list[str]:
-    """Command lines of all processes that carry this home in their environment, except callers of the tests."""
+    """Command lines of all processes that belong to this home: by environment, working folder or arguments.
+
+    Valkey writes its title over its environment, so one sign alone is not enough.
+    """
     found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get(HOME_ENV) == str(home) and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(" ".join(process.cmdline()))
+            command = " ".join(process.cmdline())
+            signs = (process.environ().get(HOME_ENV) == str(home), str(home) in process.cwd(), str(home) in command)
+            if any(signs) and process.status() != psutil.STATUS_ZOMBIE and process.pid != os.getpid():
+                found.append(command)
         except (psutil.Error, OSError):
             continue
     return found

@@ -15,9 +15,8 @@ import signal
 import subprocess
 import tempfile
 from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
-
-import psutil
 
 from headrace.core.clock import Clock
 from headrace.core.log import get_logger
@@ -25,12 +24,15 @@ from headrace.stack import archive, orphans
 from headrace.stack.backoff import HISTORY_LIMIT, Crash, decide_restart
 from headrace.stack.logs import LogWriter
 from headrace.stack.messages import ProcessStatus
+from headrace.stack.meter import Usage
 from headrace.stack.options import StackOptions
 from headrace.stack.probes import is_ready, probe_files
 from headrace.stack.specs import ProcessSpec
 
 log = get_logger("headrace.stack.child")
 PROBE_EVERY_S = 0.1
+PROBE_SELDOM_S = 1.0
+EAGER_S = 30.0  # a process that is not ready by then is not about to be: asking costs it and us CPU
 READ_BYTES = 65_536
 PREPARE_TIMEOUT_S = 60.0
 _PR_SET_PDEATHSIG = 1
@@ -61,7 +63,6 @@ class Child:
         self._started_at_ms = 0
         self._started_s = 0.0
         self._ready_at_ms = 0
-        self._samples: dict[int, psutil.Process] = {}
 
     @property
     def pid(self) -> int:
@@ -98,9 +99,9 @@ class Child:
         orphans.signal_members([self._record], signal.SIGKILL)
         return self._process.pid
 
-    def status(self) -> ProcessStatus:
-        """What `headrace status` shows."""
-        cpu, rss = self._usage()
+    def status(self, usage: Mapping[int, Usage] | None = None) -> ProcessStatus:
+        """What `headrace status` shows; `usage` by pid of the session's leader."""
+        used = (usage or {}).get(self.pid, Usage())
         return ProcessStatus(
             name=self.spec.name,
             state=self.state,
@@ -110,8 +111,8 @@ class Child:
             start_ms=self._ready_at_ms - self._started_at_ms if self._ready_at_ms else 0,
             restarts=self._restarts,
             looping=self._looping,
-            cpu_percent=cpu,
-            rss_bytes=rss,
+            cpu_percent=used.cpu_percent,
+            rss_bytes=used.rss_bytes,
             endpoint=self.spec.endpoint,
             log=str(self._log_path),
             log_problem=self._log.problem,
@@ -199,7 +200,8 @@ class Child:
         while True:
             if await is_ready(self.spec.probe, alive_s=self._clock.monotonic_s() - self._started_s):
                 break
-            await self._clock.sleep_async(PROBE_EVERY_S)
+            slow = self._clock.monotonic_s() - self._started_s > EAGER_S
+            await self._clock.sleep_async(PROBE_SELDOM_S if slow else PROBE_EVERY_S)
         self._ready_at_ms = self._clock.now_ms()
         self.state = "ready"
         self.ready.set()
@@ -264,23 +266,6 @@ class Child:
     def _patience_s(self) -> float:
         writes_archive = any(word.startswith("-XX:ArchiveClassesAtExit") for word in self.spec.argv)
         return self.spec.stop_timeout_s + (30.0 if writes_archive else 0.0)
-
-    def _usage(self) -> tuple[float, int]:
-        """CPU percent since the last call and resident bytes of the process and all its descendants."""
-        if self._process is None:
-            return 0.0, 0
-        cpu, rss = 0.0, 0
-        with contextlib.suppress(psutil.Error):
-            leader = self._samples.get(self._process.pid) or psutil.Process(self._process.pid)
-            seen = {leader.pid: leader}
-            for descendant in leader.children(recursive=True):
-                seen[descendant.pid] = self._samples.get(descendant.pid, descendant)
-            for process in seen.values():
-                with contextlib.suppress(psutil.Error):
-                    cpu += process.cpu_percent(None)
-                    rss += process.memory_info().rss
-            self._samples = seen
-        return round(cpu, 1), rss
 
 
 async def _wait_exit(pid: int) -> None:

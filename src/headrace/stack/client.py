@@ -20,6 +20,7 @@ from headrace.stack.supervisor import FAILED_FILE, LAUNCH_FILE, clear_run, take_
 
 SOCKET_PATH_LIMIT = 107  # sun_path of Linux has 108 bytes with the closing zero
 SPAWN_TIMEOUT_S = 90.0  # the first start computes JVM parameters, which takes some seconds on a loaded machine
+FAILED_EXIT_S = 10.0  # from saying why to being gone; an interpreter takes that long only on a very loaded machine
 POLL_S = 0.05
 STOP_TIMEOUT_S = 120.0  # writing class archives on the first stop takes the longest
 
@@ -51,8 +52,12 @@ def ask(home: Home, request: Request, *, timeout_s: float = 30.0) -> Answer:
 
 
 def status(home: Home) -> StackStatus:
-    """The status of a running stack; raises as `ask`."""
-    answer = ask(home, Request("status"))
+    """The status of a running stack; raises as `ask`, or why the supervisor ended if it said so."""
+    try:
+        answer = ask(home, Request("status"))
+    except Unavailable as error:
+        failure = read_failure(home)
+        raise (from_body(failure) if failure else error) from error
     if answer.status is None:
         raise Internal("supervisor answered without a status")
     return answer.status
@@ -61,7 +66,7 @@ def status(home: Home) -> StackStatus:
 def find_status(home: Home) -> StackStatus | None:
     """The status, or `None` if no supervisor answers."""
     try:
-        return status(home)
+        return ask(home, Request("status")).status
     except Unavailable:
         return None
 
@@ -99,6 +104,8 @@ def spawn_supervisor(home: Home, launch: Launch, *, clock: Clock) -> None:
         ended = process.poll() is not None
         failure = read_failure(home)
         if failure is not None:
+            process.wait(FAILED_EXIT_S)
+            (home.run / FAILED_FILE).unlink(missing_ok=True)
             raise from_body(failure)
         if ended or clock.monotonic_s() > deadline:
             raise Internal(

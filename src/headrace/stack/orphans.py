@@ -31,10 +31,25 @@ class PidRecord(msgspec.Struct, frozen=True):
     start_ticks: int
 
 
+class ProcessStat(msgspec.Struct, frozen=True):
+    """What is used of /proc/<pid>/stat (proc(5), fields 6, 14 + 15, 22, 24)."""
+
+    pid: int
+    session: int
+    cpu_ticks: int
+    start_ticks: int
+    rss_pages: int
+
+
 def start_ticks(pid: int) -> int:
     """Kernel start time of a process in clock ticks since boot; 0 when there is no such process or only its zombie."""
-    fields = _stat(pid)
-    return int(fields[19]) if fields and fields[0] != "Z" else 0
+    stat = _read_stat(pid)
+    return stat.start_ticks if stat else 0
+
+
+def read_stats() -> list[ProcessStat]:
+    """All living processes, from one pass over /proc."""
+    return [stat for entry in os.listdir("/proc") if entry.isdigit() and (stat := _read_stat(int(entry)))]
 
 
 def write_pid(folder: Path, name: str, pid: int) -> PidRecord:
@@ -64,13 +79,10 @@ def members(record: PidRecord, sessions: Mapping[int, list[int]] | None = None) 
 
 
 def living_sessions() -> dict[int, list[int]]:
-    """Pids of all living processes by session id, from one pass over /proc."""
+    """Pids of all living processes by session id."""
     sessions: dict[int, list[int]] = {}
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            fields = _stat(int(entry))
-            if fields and fields[0] != "Z":
-                sessions.setdefault(int(fields[3]), []).append(int(entry))
+    for stat in read_stats():
+        sessions.setdefault(stat.session, []).append(stat.pid)
     return sessions
 
 
@@ -116,10 +128,13 @@ def _wait_gone(records: list[PidRecord], *, clock: Clock, limit_s: float) -> lis
     return left
 
 
-def _stat(pid: int) -> list[str]:
-    """Fields of /proc/<pid>/stat from the state on; the name before may hold spaces and parentheses."""
+def _read_stat(pid: int) -> ProcessStat | None:
+    """The name in field 2 may hold spaces and parentheses, so fields are counted from the last one."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text("utf-8", errors="replace")
     except OSError:
-        return []
-    return text.rpartition(")")[2].split()
+        return None
+    fields = text.rpartition(")")[2].split()
+    if not fields or fields[0] in "ZX":
+        return None
+    return ProcessStat(pid, int(fields[3]), int(fields[11]) + int(fields[12]), int(fields[19]), int(fields[21]))

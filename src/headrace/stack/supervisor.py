@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import fcntl
 import os
 import shutil
@@ -30,8 +29,9 @@ from headrace.stack.child import Child
 from headrace.stack.context import StackContext
 from headrace.stack.jdk import choose_jdk, system_jdks
 from headrace.stack.messages import LINE_LIMIT, Answer, Launch, Phase, Request, StackStatus
+from headrace.stack.meter import UsageMeter
 from headrace.stack.ports import check_ports, load_or_plan_ports
-from headrace.stack.specs import STOP_GROUPS, build_specs, process_names
+from headrace.stack.specs import STOP_GROUPS, ProcessSpec, build_specs, process_names
 
 log = get_logger("headrace.stack.supervisor")
 LAUNCH_FILE, FAILED_FILE, LOCK_FILE, PORTS_FILE = "launch.json", "failed.json", "supervisor.lock", "ports.json"
@@ -52,10 +52,12 @@ class Supervisor:
         self._timeline: list[Phase] = []
         self._started_at_ms = clock.now_ms()
         self._context: StackContext | None = None
+        self._meter = UsageMeter(clock)
 
     async def run(self) -> None:
         """Serve until asked to stop."""
         self._context = context = prepare(self._home, self._launch)
+        specs = self._plan(context, self._launch.names)
         self._note("prepare", self._started_at_ms)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -65,7 +67,7 @@ class Supervisor:
         try:
             self._publish(context)
             spawn_at_ms = self._clock.now_ms()
-            self._start(context, self._launch.names)
+            self._start(context, specs)
             self._note("spawn", spawn_at_ms)
             await self._stop_asked.wait()
         finally:
@@ -89,13 +91,14 @@ class Supervisor:
         temporary.write_bytes(msgspec.json.format(msgspec.json.encode(info)))
         temporary.replace(self._home.stack_file)
 
-    def _start(self, context: StackContext, names: Sequence[str]) -> None:
+    def _plan(self, context: StackContext, names: Sequence[str]) -> list[ProcessSpec]:
+        """The specs of processes that do not run yet; refuses when one of their ports is taken."""
         specs = [spec for spec in build_specs(context, names) if spec.name not in self._children]
-        check_ports(
-            context.ports,
-            path=self._home.data / PORTS_FILE,
-            names=[port for spec in specs for port in spec.port_names],
-        )
+        ports = [port for spec in specs for port in spec.port_names]
+        check_ports(context.ports, path=self._home.data / PORTS_FILE, names=ports)
+        return specs
+
+    def _start(self, context: StackContext, specs: Sequence[ProcessSpec]) -> None:
         for spec in specs:
             self._children[spec.name] = Child(
                 spec, options=context.options, run=self._home.run, logs=self._home.logs, clock=self._clock
@@ -146,7 +149,7 @@ class Supervisor:
                 pass
             case "start":
                 if self._context is not None:
-                    self._start(self._context, request.names)
+                    self._start(self._context, self._plan(self._context, request.names))
             case "kill":
                 for child in self._named(request.names):
                     log.warning("process_killed_on_request", name=child.spec.name, pid=child.kill())
@@ -190,7 +193,8 @@ class Supervisor:
         if context is None:
             raise Internal("supervisor has not been prepared")
         order = {name: index for index, name in enumerate(process_names(context.options))}
-        processes = sorted((child.status() for child in self._children.values()), key=lambda row: order[row.name])
+        usage = self._meter.measure([child.pid for child in self._children.values() if child.pid])
+        processes = sorted((child.status(usage) for child in self._children.values()), key=lambda row: order[row.name])
         return StackStatus(
             home=str(self._home.root),
             supervisor_pid=os.getpid(),
@@ -268,10 +272,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         (home.run / FAILED_FILE).write_bytes(msgspec.json.encode(error.body()))
         log.error("supervisor_failed", error=str(error))
         return 1
-    finally:
-        with contextlib.suppress(OSError):
-            os.close(lock)
-    return 0
+    return 0  # the lock goes with the process, so that whoever takes it next knows this one is gone
 
 
 if __name__ == "__main__":
