@@ -13,14 +13,17 @@ import msgspec
 
 from headrace.console.live_model import Checkpoint, JobDetail, JobException, JobRow, Vertex
 from headrace.core.clock import Clock
-from headrace.core.errors import NotFound
+from headrace.core.errors import HeadraceError
+from headrace.core.log import get_logger
 from headrace.flink import rest
 from headrace.flink.rest import FlinkRest
 
+log = get_logger("headrace.console.flink")
 CHECKPOINTS_MAX = 30
 FAILURES_MAX = 16
 MESSAGE_LENGTH_MAX = 4_000
 RESTARTS = "numRestarts"
+INITIALIZING = "INITIALIZING"  # there is no graph to ask for yet
 
 
 class FlinkCollector:
@@ -48,8 +51,8 @@ class FlinkCollector:
         for job in self._due(listed):
             try:
                 self._details[job.id] = self._look(self._rest, job)
-            except NotFound:  # it went away between the list and the look
-                self._details.pop(job.id, None)
+            except HeadraceError as error:  # it is starting or went away; the list is right, the last look stays
+                log.debug("job_not_looked_at", job=job.name, state=job.state, error=error.message)
         return [_with_state(self._details.get(job.id), job, self._clock.now_ms()) for job in listed]
 
     def close(self) -> None:
@@ -59,7 +62,7 @@ class FlinkCollector:
             self._rest = None
 
     def _due(self, listed: list[rest.JobSummary]) -> list[rest.JobSummary]:
-        open_ = [job for job in listed if not self._is_final(job)]
+        open_ = [job for job in listed if job.state != INITIALIZING and not self._is_final(job)]
         wanted = [job for job in open_ if job.name in self.wanted]
         others = [job for job in open_ if job.name not in self.wanted]
         return wanted + sorted(others, key=self._looked_at_ms)[:1]

@@ -26,6 +26,10 @@ CONNECT_TIMEOUT_S = 2.0
 READ_TIMEOUT_S = 10.0
 POLL_S = 0.2
 SAVEPOINT_TIMEOUT_S = 300.0
+# Flink's graph cache cancels the pending question of one reader when another asks after the entry's time to live, which our profile
+# sets to 0 (DefaultExecutionGraphCache.getExecutionGraphInternal): that reader gets a 500 and only has to ask again.
+CANCELLED_TRIES = 5
+CANCELLED_WAIT_S = 0.05
 # Flink's paths hold at most this many metric names before a JobManager's netty refuses the line (4,096 bytes).
 METRICS_PER_CALL = 40
 TERMINAL_STATES = frozenset({"FINISHED", "CANCELED", "FAILED"})
@@ -377,8 +381,20 @@ class FlinkRest:
         return _convert(self._json("GET", path), kind)
 
     def _json(self, method: str, path: str, **arguments: Any) -> Any:
+        for _ in range(CANCELLED_TRIES - 1):
+            response = self._send(method, path, **arguments)
+            if method != "GET" or response.status_code != 500 or "CancellationException" not in response.text:
+                break
+            self._clock.sleep(CANCELLED_WAIT_S)
+        else:
+            response = self._send(method, path, **arguments)
+        if response.is_success:
+            return msgspec.json.decode(response.content) if response.content else {}
+        raise _refusal(response, f"{method} {path}")
+
+    def _send(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         try:
-            response = self._http.request(method, path, **arguments)
+            return self._http.request(method, path, **arguments)
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise Unavailable(
                 f"flink does not answer: {error or type(error).__name__}",
@@ -386,9 +402,6 @@ class FlinkRest:
                 context={"url": f"{self._url}{path}"},
                 hint="`headrace status` shows the jobmanager; `headrace logs jobmanager`",
             ) from error
-        if response.is_success:
-            return msgspec.json.decode(response.content) if response.content else {}
-        raise _refusal(response, f"{method} {path}")
 
 
 def _refusal(response: httpx.Response, question: str) -> HeadraceError:
