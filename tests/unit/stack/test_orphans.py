@@ -15,8 +15,8 @@ from tests.waiting import wait_until
 from headrace.core.clock import SystemClock
 from headrace.stack.orphans import PidRecord, clean_orphans, members, read_pids, start_ticks, write_pid
 
-STUBBORN = "import signal,time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(600)"
-WITH_HELPER = "import subprocess,sys; p=subprocess.Popen([sys.executable,'-c','import time; time.sleep(600)']); print(p.pid, flush=True); p.wait()"
+STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); signal.pause()"
+WITH_HELPER = "import subprocess,sys; p=subprocess.Popen([sys.executable,'-c','import signal; signal.pause()']); print(p.pid, flush=True); p.wait()"
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from tests.waiting import wait_until_async
 
 from headrace.core.clock import SystemClock
 from headrace.stack.child import Child
@@ -16,7 +17,7 @@ from headrace.stack.orphans import start_ticks
 from headrace.stack.probes import AliveProbe
 from headrace.stack.specs import Prepare, ProcessSpec
 
-SLEEPER = "import time; print('up', flush=True); time.sleep(600)"
+SLEEPER = "import signal; print('up', flush=True); signal.pause()"
 OPTIONS = StackOptions(restart_backoff_ms=10, restart_backoff_max_ms=100)
 
 
@@ -36,12 +37,8 @@ def make_child(folder: Path, code: str, **changes: object) -> Child:
 
 
 async def until(predicate: Callable[[], object], what: str) -> None:
-    """Wait on the event loop for a condition, five seconds at most."""
-    for _ in range(500):
-        if predicate():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError(f"waited for {what}")
+    """Wait for a condition; generous, because machines that run all tests at once are slow."""
+    await wait_until_async(predicate, timeout_s=30, what=what)
 
 
 def drive(child: Child, scenario: Callable[[], Awaitable[None]]) -> None:
@@ -181,7 +178,7 @@ def test_children_die_with_a_killed_supervisor(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["stdout", "stderr"])
 def test_both_outputs_reach_the_log(tmp_path: Path, name: str) -> None:
     """What a process says on either stream is in its log."""
-    child = make_child(tmp_path, f"import sys,time; print('hello', file=sys.{name}, flush=True); time.sleep(600)")
+    child = make_child(tmp_path, f"import sys,signal; print('hello', file=sys.{name}, flush=True); signal.pause()")
     log = tmp_path / "logs" / "valkey.log"
 
     async def scenario() -> None:

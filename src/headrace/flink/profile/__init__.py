@@ -1,15 +1,14 @@
 """The cluster profile: which Flink settings Headrace ships, each with its reason, and which of them a job must carry.
 
-`cluster.toml` is the data. `cluster_settings` is what goes into config.yaml; `job_config` is what must be passed when a job is
+`cluster.toml` is the data. `cluster_settings` is what goes into config.yaml (the stack adds its
+addresses and renders it); `job_config` is what must be passed when a job is
 submitted, because cluster-wide checkpoint settings do not reach jobs that come from Python.
 """
 
 from __future__ import annotations
 
 import importlib.resources
-import json
 import tomllib
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import Literal
 
@@ -44,11 +43,6 @@ def cluster_settings(home: Home) -> dict[str, str]:
 def job_config(home: Home) -> dict[str, str]:
     """The settings to pass with each job that is submitted to the stack in `home`."""
     return _settings(home, {"job", "both"})
-
-
-def render_config(settings: Mapping[str, str]) -> str:
-    """`config.yaml` for `settings`: one flat key per line, values as JSON strings, which are YAML too."""
-    return "".join(f"{key}: {json.dumps(value)}\n" for key, value in sorted(settings.items()))
 
 
 def _settings(home: Home, scopes: set[str]) -> dict[str, str]:
