@@ -45,7 +45,7 @@ _PLAIN = {
     "DATE": "Date32",
     "BYTES": "String",
 }
-_PARAMETRIC = re.compile(r"^(?P<head>[A-Z_ ]+?)\s*(?:\((?P<args>[\d,\s]+)\))?(?P<tail>[A-Z_ ]*)$")
+_PARAMETRIC = re.compile(r"^(?P<head>[A-Z_]+)\s*(?:\((?P<args>[\d,\s]+)\))?(?P<tail>(?: [A-Z]+)*)$")
 _NOT_NULL = " NOT NULL"
 
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, Response, get, post
 from litestar.exceptions import HTTPException
+from litestar.params import Dependency
 from litestar.types import ExceptionHandlersMap
 
 from headrace import __version__
@@ -48,6 +49,10 @@ class Services:
     planner: Planner
     reconciler: Reconciler
     started_at_ms: int
+
+
+# The parts are handed over as they are: they are no data that Litestar could check.
+Parts = Annotated[Services, Dependency(skip_validation=True)]
 
 
 class ApplyBody(msgspec.Struct, frozen=True):
@@ -100,7 +105,7 @@ def healthz() -> dict[str, bool]:
 
 
 @get("/v1/status", sync_to_thread=True)
-def status(services: Services) -> Status:
+def status(services: Parts) -> Status:
     """The daemon and what it depends on."""
     observed = services.host.observe()
     try:
@@ -120,26 +125,26 @@ def status(services: Services) -> Status:
 
 
 @post("/v1/tables:apply", sync_to_thread=True, status_code=200)
-def apply_tables(data: ApplyBody, services: Services) -> Applied:
+def apply_tables(data: ApplyBody, services: Parts) -> Applied:
     """Apply a project's tables and dims, all or none."""
     project = _project(data.project, data.files, dims=data.dims)
     return services.applier.apply(project, data.dims, actor="user")
 
 
 @get("/v1/tables", sync_to_thread=True)
-def list_tables(services: Services) -> Sequence[Entry]:
+def list_tables(services: Parts) -> Sequence[Entry]:
     """All tables."""
     return services.catalog.entries()
 
 
 @get("/v1/tables/{name:str}", sync_to_thread=True)
-def show_table(name: str, services: Services) -> Entry:
+def show_table(name: str, services: Parts) -> Entry:
     """One table."""
     return services.catalog.get(name)
 
 
 @post("/v1/jobs:deploy", sync_to_thread=True, status_code=200)
-def deploy_job(data: DeployBody, services: Services) -> Deployed:
+def deploy_job(data: DeployBody, services: Parts) -> Deployed:
     """Deploy one pipeline."""
     project = _project(data.project, data.files)
     pipeline = project.pipeline(data.pipeline)
@@ -147,19 +152,19 @@ def deploy_job(data: DeployBody, services: Services) -> Deployed:
 
 
 @get("/v1/jobs", sync_to_thread=True)
-def list_jobs(services: Services) -> list[JobSummary]:
+def list_jobs(services: Parts) -> list[JobSummary]:
     """All jobs."""
     return [summary_of(job) for job in services.host.jobs.jobs()]
 
 
 @get("/v1/jobs/{name:str}", sync_to_thread=True)
-def show_job(name: str, services: Services) -> JobDetail:
+def show_job(name: str, services: Parts) -> JobDetail:
     """One job with its attempts."""
     return services.host.detail(name)
 
 
 @post("/v1/jobs/{call:str}", sync_to_thread=True, status_code=200)
-def call_job(call: str, services: Services, data: StopBody | None = None) -> JobSummary:
+def call_job(call: str, services: Parts, data: StopBody | None = None) -> JobSummary:
     """`POST /v1/jobs/<name>:stop`."""
     name, _, verb = call.rpartition(":")
     if verb not in _JOB_CALLS or not name:
@@ -169,25 +174,25 @@ def call_job(call: str, services: Services, data: StopBody | None = None) -> Job
 
 
 @post("/v1/jobs:suspend", sync_to_thread=True, status_code=200)
-def suspend_jobs(services: Services) -> list[Suspended]:
+def suspend_jobs(services: Parts) -> list[Suspended]:
     """Stop all jobs with savepoints, to be resumed at the next start; for the stack's orderly stop."""
     return services.host.suspend()
 
 
 @post("/v1/jobs:resume", sync_to_thread=True, status_code=200)
-def resume_jobs(services: Services) -> list[str]:
+def resume_jobs(services: Parts) -> list[str]:
     """Start suspended jobs again; also done at every start."""
     return services.host.resume()
 
 
 @get("/v1/journal", sync_to_thread=True)
-def journal(services: Services, limit: int = 100) -> Sequence[JournalEntry]:
+def journal(services: Parts, limit: int = 100) -> Sequence[JournalEntry]:
     """The newest actions first."""
     return services.journal.newest(limit)
 
 
 @post("/v1/query", sync_to_thread=True, status_code=200)
-def query(data: QueryBody, services: Services) -> Rows:
+def query(data: QueryBody, services: Parts) -> Rows:
     """Run a batch query over the catalog's tables."""
     return run_query(services.planner, data.sql, limit=data.limit)
 

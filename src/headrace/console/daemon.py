@@ -30,6 +30,7 @@ from headrace.catalog.tables import TableCatalog
 from headrace.connectors.external import Externals, KafkaTopics, OlapHttp
 from headrace.console.api_catalog import EXCEPTION_HANDLERS, ROUTES, Services
 from headrace.console.api_live import live_lifespan, live_routes
+from headrace.console.live_server import LiveServer
 from headrace.core.clock import Clock, SystemClock
 from headrace.core.config import Options, load_options, option, options, read_toml
 from headrace.core.errors import HeadraceError
@@ -37,6 +38,7 @@ from headrace.core.home import Home, StackInfo, resolve_home
 from headrace.core.log import get_logger, setup_logging
 from headrace.flink.driver_client import DriverClient
 from headrace.flink.profile import job_config
+from headrace.flink.rest import FlinkRest
 from headrace.jobs.host import JobHost
 from headrace.jobs.planning import Planner
 from headrace.jobs.realize import Realizer
@@ -66,7 +68,7 @@ def build_services(home: Home, stack: StackInfo, store: Store, *, clock: Clock) 
     """Wire the parts together; connects to nothing yet."""
     endpoints = stack.endpoints
     externals = Externals(KafkaTopics(endpoints.kafka), OlapHttp(endpoints.olap))
-    driver, cluster = DriverClient(endpoints.driver), RestCluster(endpoints.flink, clock)
+    driver, cluster = DriverClient(endpoints.driver), RestCluster(FlinkRest(endpoints.flink, clock), clock)
     catalog, journal, jobs = TableCatalog(store), Journal(store, clock), JobRepository(store)
     planner = Planner(
         driver=driver,
@@ -168,7 +170,7 @@ def main(argv: list[str] | None = None) -> int:
         timeout_graceful_shutdown=GRACEFUL_STOP_S,
     )
     try:
-        uvicorn.Server(server).run()
+        LiveServer(server).run()
     finally:
         store.close()
     return 0

@@ -11,12 +11,13 @@ from headrace.jobs.model import ObservedJob
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """How far one job has come; `failure` is the newest root cause in one line, empty when there is none."""
+    """How far one job has come; `failure` is the newest root cause in one line, `stack` its whole trace; empty when there is none."""
 
     status: str
     tasks_running: int
     tasks_total: int
     failure: str = ""
+    stack: str = ""
 
     @property
     def running(self) -> bool:

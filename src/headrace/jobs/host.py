@@ -228,7 +228,7 @@ class JobHost:
             if health is not None:
                 if health.running or health.status == "FINISHED":
                     return None
-                if health.status in ("FAILED", "CANCELED") or _is_incompatible(health.failure):
+                if health.status in ("FAILED", "CANCELED") or _is_incompatible(health):
                     return health
             self.clock.sleep(POLL_S)
         return health if health is not None and health.failure else None
@@ -268,12 +268,12 @@ class JobHost:
         )
 
 
-def _is_incompatible(failure: str) -> bool:
-    return any(word in failure for word in _INCOMPATIBLE)
+def _is_incompatible(health: Health) -> bool:
+    return any(word in health.stack or word in health.failure for word in _INCOMPATIBLE)
 
 
 def _start_error(job: Job, health: Health) -> Conflict:
-    if job.restore_path and _is_incompatible(health.failure):
+    if job.restore_path and _is_incompatible(health):
         return Conflict(
             "the new version cannot start from the old state",
             context={"reason": health.failure, "state": job.restore_path},

@@ -178,7 +178,8 @@ def _read_document(file: SourceFile) -> dict[str, Any]:
         document = tomllib.loads(file.text)
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
-        line, column = (int(found.group(1)), int(found.group(2))) if found else (0, 0)
+        end = len(file.text.splitlines())  # else it is "at end of document"
+        line, column = (int(found.group(1)), int(found.group(2))) if found else (end, 0)
         message = str(error).split(" (at ")[0]
         raise Invalid(
             f"bad TOML: {message[:1].lower()}{message[1:]}",
