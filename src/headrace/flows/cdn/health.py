@@ -95,6 +95,7 @@ class _Assessor:
         self.floor = min(floor_of(one, suspect, facts.demand, rules), max(self.state.weight, 0.0))
 
     def assess(self, now_ms: int) -> Health:
+        """The next state, and what to do at once."""
         if self.verdict == HARD:
             return self._on_hard(now_ms)
         if self.verdict == SOFT:
