@@ -18,7 +18,8 @@ from headrace.core.home import HOME_ENV, Endpoints, Home
 from headrace.stack.client import ask, status, stop_stack
 from headrace.stack.messages import ProcessStatus, Request, StackStatus
 
-COMMAND_TIMEOUT_S = 240
+COMMAND_TIMEOUT_S = 290  # below pytest's limit of 300 s, so that the command's own words are seen
+READY_TIMEOUT_S = 270
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,14 @@ def headrace_json(*words: str, home: Path) -> Any:
 
 def start_stack(home: Path, names: Iterable[str], *, env: Mapping[str, str] | None = None) -> RunningStack:
     """`headrace up`."""
-    result = headrace("up", "--only", ",".join(names), "--json", home=home, env=env)
+    result = headrace(
+        "up",
+        "--only",
+        ",".join(names),
+        "--json",
+        home=home,
+        env={"HEADRACE_STACK_READY_TIMEOUT_S": str(READY_TIMEOUT_S), **(env or {})},
+    )
     assert result.returncode == 0, result.stdout + result.stderr
     return RunningStack(Home(home))
 
