@@ -216,6 +216,7 @@ def producer_config(settings: GatewayOptions, *, kafka: str) -> dict[str, Any]:
         "queue.buffering.max.kbytes": 2 * settings.budget_bytes // 1024,
         "queue.buffering.max.messages": settings.budget_bytes // 100,
         "reconnect.backoff.max.ms": 1000,
+        "api.version.request.timeout.ms": 3000,  # a frozen broker accepts connections and then says nothing
         "topic.metadata.propagation.max.ms": settings.delivery_timeout_ms,
         "log.connection.close": False,
     }

@@ -73,9 +73,10 @@ class _Batch:
         self._sink.in_flight -= 1
         if error is not None:
             self._failed += 1
-            self._sink.last_error = str(error)
+            self._sink.note_failure(error)
         else:
             self._sink.acknowledged += 1
+            self._sink.down = False
         self._left -= 1
         if self._left == 0:
             self._finish()
@@ -104,6 +105,7 @@ class KafkaSink:
         self.acknowledged = 0
         self.last_error = ""
         self.fatal = False
+        self.down = False
         self._topics: set[str] = set()
         self._admin: AdminClient | None = None
         self._progress: tuple[int, float] = (0, clock.monotonic_s())
@@ -136,7 +138,13 @@ class KafkaSink:
 
     @property
     def stalled(self) -> bool:
-        """Whether messages wait and nothing has been acknowledged for `STALL_S`."""
+        """Whether messages wait and nothing has been acknowledged for `STALL_S`.
+
+        Once messages have timed out, one batch at a time is let through to find out whether Kafka is back; all others are told at
+        once instead of waiting for the time-out too.
+        """
+        if self.down:
+            return self.in_flight > 0
         acknowledged, since_s = self._progress
         if not self.in_flight or acknowledged != self.acknowledged:
             self._progress = (self.acknowledged, self._clock.monotonic_s())
@@ -172,6 +180,11 @@ class KafkaSink:
             self._wake.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), _IDLE_POLL_S)
+
+    def note_failure(self, error: KafkaError) -> None:
+        """A message that was not acknowledged."""
+        self.last_error = str(error)
+        self.down = self.down or error.code() == KafkaError._MSG_TIMED_OUT
 
     def _on_error(self, error: KafkaError) -> None:
         self.last_error = str(error)
