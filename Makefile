@@ -34,7 +34,7 @@ check:  ## linters, types, layers, house rules
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check -q . && $(BIN)/mypy && $(BIN)/lint-imports
 
 golden:  ## rewrite golden files
-	@HEADRACE_GOLDEN=1 $(BIN)/pytest -q tests/golden
+	@HEADRACE_GOLDEN=1 $(BIN)/pytest -q tests/golden tests/cluster/test_driver_errors.py
 
 bench: setup  ## one published number (NAME=live-quality ARGS='--json --quick')
 	@$(BIN)/headrace bench $(NAME) $(ARGS)

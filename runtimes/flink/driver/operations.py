@@ -16,10 +16,12 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
+from py4j.protocol import Py4JNetworkError
+
 from driver.jvm import Jvm
 from driver.rows import read_rows
 from driver.session import Insert, Outcome, ParsedTables, Session
-from driver.ticket import Ticket
+from driver.ticket import JvmLost, Ticket
 from headrace.core.clock import Clock
 from headrace.core.errors import HeadraceError, Invalid, Place
 from headrace.core.home import Home
@@ -90,7 +92,10 @@ class Operations:
     def handle(self, request: Request, ticket: Ticket) -> Response:
         """Answer one request; raises the HeadraceError to be sent instead."""
         self.requests += 1
-        return self._handlers[type(request)](request, ticket)
+        try:
+            return self._handlers[type(request)](request, ticket)
+        except Py4JNetworkError as error:
+            raise JvmLost(str(error)) from error
 
     def warm_up(self) -> None:
         """Load the planner's classes and let the JVM compile its hot paths, so that the first user does not wait."""

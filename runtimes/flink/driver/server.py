@@ -19,9 +19,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
-from py4j.protocol import Py4JNetworkError
-
-from driver.ticket import Ticket
+from driver.ticket import JvmLost, Ticket
 from headrace.core.clock import Clock
 from headrace.core.errors import Conflict, HeadraceError, Internal, Invalid, Throttled, Unavailable
 from headrace.core.log import get_logger
@@ -235,7 +233,7 @@ class Server:
             ) from None
         except HeadraceError:
             raise
-        except Py4JNetworkError:
+        except JvmLost:
             self._stop(EXIT_JVM_LOST)
             raise Unavailable("planner's JVM was lost", hint="the driver restarts by itself; try again") from None
         except Exception as error:

@@ -20,8 +20,8 @@ from headrace.core.errors import Invalid, Place
 _TOKEN = re.compile(
     r"""(?P<space>\s+)
     |(?P<comment>--[^\n]*|//[^\n]*|/\*(?!\+).*?\*/)
-    |(?P<string>'(?:[^']|'')*')
-    |(?P<name>`(?:[^`]|``)*`)
+    |(?P<string>'(?:[^']|'')*+')
+    |(?P<name>`(?:[^`]|``)*+`)
     |(?P<word>[^\W\d][\w$]*)
     |(?P<end>;)
     |(?P<unclosed>'|`|/\*(?!\+))
