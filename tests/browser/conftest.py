@@ -10,6 +10,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
 
+from tests.cluster.conftest import stack
+
+__all__ = ["stack"]  # the shared stack, for tests that drive the real board
+
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",

@@ -159,6 +159,7 @@ class LiveHub:
         self._history = Ring(points)
         self._weights = Ring(points)
         self._clients: set[Client] = set()
+        self._ending = False
         self._pool = ThreadPoolExecutor(len(self._samplers), thread_name_prefix="console-sampler")
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -169,12 +170,17 @@ class LiveHub:
 
     async def stop(self) -> None:
         """End all streams and samplers; a call that hangs is left to its time-out."""
-        for client in self._clients:
-            client.drop()
+        self.end_streams()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def end_streams(self) -> None:
+        """End the streams of all pages, and refuse new ones."""
+        self._ending = True
+        for client in self._clients:
+            client.drop()
 
     async def stream(self, interest: Interest) -> AsyncIterator[Message]:
         """The messages of one page: a snapshot, then ticks; ends when the page is dropped or the hub stops.
@@ -182,6 +188,8 @@ class LiveHub:
         Raises:
             Throttled: too many pages are connected.
         """
+        if self._ending:
+            return
         if len(self._clients) >= CLIENTS_MAX:
             raise Throttled("too many console pages are open", context={"limit": CLIENTS_MAX}, hint="close some tabs")
         client = Client(interest)
