@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 from litestar import Request, Response, get, post
+from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException
-from litestar.params import Dependency
+from litestar.params import FromPath, FromQuery, JSONBody, SkipValidation
 from litestar.types import ExceptionHandlersMap
 
 from headrace import __version__
@@ -52,7 +53,7 @@ class Services:
 
 
 # The parts are handed over as they are: they are no data that Litestar could check.
-Parts = Annotated[Services, Dependency(skip_validation=True)]
+Parts = NamedDependency[SkipValidation[Services]]
 
 
 class ApplyBody(msgspec.Struct, frozen=True):
@@ -83,7 +84,7 @@ class QueryBody(msgspec.Struct, frozen=True):
     """A batch query."""
 
     sql: str
-    limit: int = 1000
+    limit: FromQuery[int] = 1000
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,7 +126,7 @@ def status(services: Parts) -> Status:
 
 
 @post("/v1/tables:apply", sync_to_thread=True, status_code=200)
-def apply_tables(data: ApplyBody, services: Parts) -> Applied:
+def apply_tables(data: JSONBody[ApplyBody], services: Parts) -> Applied:
     """Apply a project's tables and dims, all or none."""
     project = _project(data.project, data.files, dims=data.dims)
     return services.applier.apply(project, data.dims, actor="user")
@@ -138,13 +139,13 @@ def list_tables(services: Parts) -> Sequence[Entry]:
 
 
 @get("/v1/tables/{name:str}", sync_to_thread=True)
-def show_table(name: str, services: Parts) -> Entry:
+def show_table(name: FromPath[str], services: Parts) -> Entry:
     """One table."""
     return services.catalog.get(name)
 
 
 @post("/v1/jobs:deploy", sync_to_thread=True, status_code=200)
-def deploy_job(data: DeployBody, services: Parts) -> Deployed:
+def deploy_job(data: JSONBody[DeployBody], services: Parts) -> Deployed:
     """Deploy one pipeline."""
     project = _project(data.project, data.files)
     pipeline = project.pipeline(data.pipeline)
@@ -158,13 +159,13 @@ def list_jobs(services: Parts) -> list[JobSummary]:
 
 
 @get("/v1/jobs/{name:str}", sync_to_thread=True)
-def show_job(name: str, services: Parts) -> JobDetail:
+def show_job(name: FromPath[str], services: Parts) -> JobDetail:
     """One job with its attempts."""
     return services.host.detail(name)
 
 
 @post("/v1/jobs/{call:str}", sync_to_thread=True, status_code=200)
-def call_job(call: str, services: Parts, data: StopBody | None = None) -> JobSummary:
+def call_job(call: FromPath[str], services: Parts, data: JSONBody[StopBody | None] = None) -> JobSummary:
     """`POST /v1/jobs/<name>:stop`."""
     name, _, verb = call.rpartition(":")
     if verb not in _JOB_CALLS or not name:
@@ -186,13 +187,13 @@ def resume_jobs(services: Parts) -> list[str]:
 
 
 @get("/v1/journal", sync_to_thread=True)
-def journal(services: Parts, limit: int = 100) -> Sequence[JournalEntry]:
+def journal(services: Parts, limit: FromQuery[int] = 100) -> Sequence[JournalEntry]:
     """The newest actions first."""
     return services.journal.newest(limit)
 
 
 @post("/v1/query", sync_to_thread=True, status_code=200)
-def query(data: QueryBody, services: Parts) -> Rows:
+def query(data: JSONBody[QueryBody], services: Parts) -> Rows:
     """Run a batch query over the catalog's tables."""
     return run_query(services.planner, data.sql, limit=data.limit)
 
