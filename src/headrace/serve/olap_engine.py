@@ -117,12 +117,26 @@ class Engine:
             self._verdicts[sql] = verdict
         return verdict
 
-    def run(self, query: Query, statement: olap_sql.Statement) -> Result:
-        """Start an admitted statement; the result must be closed.
+    def answer(self, query: Query, *, reads_only: bool) -> Answer:
+        """Admit a statement, start it, and take its first two chunks: a small answer is complete in one call from one thread.
 
         Raises:
-            ClickHouseError: it failed before its first row.
+            ClickHouseError: not allowed, or failed so early.
         """
+        _, statement = self.admit(query.sql)
+        if reads_only and not statement.reads:
+            raise refuse(olap_errors.READONLY, "method GET only reads", hint="send this statement with POST")
+        result = self._run(query, statement)
+        try:
+            head = [chunk for chunk in (result.next_chunk(), result.next_chunk()) if chunk]
+            if result.ended:
+                result.close()
+        except BaseException:
+            result.close()
+            raise
+        return Answer(result.output, head, None if result.ended else result)
+
+    def _run(self, query: Query, statement: olap_sql.Statement) -> Result:
         if statement.identifier_parameters:
             for value in query.parameters.values():
                 olap_sql.check_identifier_value(value)
@@ -205,7 +219,7 @@ class Result:
         self._connection = connection
         self._chunks = chunks
         self._cancel = cancel
-        self._ended = False
+        self.ended = False
 
     def next_chunk(self) -> bytes | None:
         """The next bytes, None at the end.
@@ -214,22 +228,30 @@ class Result:
             ClickHouseError: the query failed on its way.
         """
         try:
-            chunk = next(self._chunks, None)
+            chunk = None if self.ended else next(self._chunks, None)
         except RuntimeError as error:
-            self._ended = True
+            self.ended = True
             raise from_engine(error) from error
-        self._ended = chunk is None
+        self.ended = chunk is None
         return chunk
 
     def close(self) -> None:
         """Cancel what has not ended and give the connection back."""
         try:
-            if not self._ended:
+            if not self.ended:
                 self._cancel()
         except RuntimeError as error:
             raise from_engine(error) from error
         finally:
             self._connection.close()
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What a query answers: format, the first chunks, and the rest, which must be closed; None when there is no more."""
+
+    output: olap_formats.Output
+    head: list[bytes]
+    rest: Result | None
 
 
 class Inserter:

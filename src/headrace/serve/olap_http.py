@@ -161,9 +161,6 @@ class OlapApp:
     async def _query(self, asked: _Asked, text: str, method: str, body: Body, send: Send) -> None:
         if not text.strip():
             raise refuse(olap_errors.SYNTAX_ERROR, "empty query", hint="put it into ?query= or the body")
-        _, statement = await self._call(lambda: self._engine.admit(text))
-        if method in ("GET", "HEAD") and not statement.reads:
-            raise refuse(olap_errors.READONLY, "method GET only reads", hint="send this statement with POST")
         query = Query(
             sql=text,
             database=asked.database,
@@ -171,27 +168,28 @@ class OlapApp:
             settings=asked.settings,
             parameters=asked.parameters,
         )
+        reads_only = method in ("GET", "HEAD")
         async with self._queries.slot():
-            result = await self._call(lambda: self._engine.run(query, statement))
+            answer = await self._call(lambda: self._engine.answer(query, reads_only=reads_only))
+            extra = [(b"x-clickhouse-format", answer.output.name.encode()), *_query_id(asked)]
+            if answer.rest is None:
+                content_type = answer.output.content_type
+                await _answer(send, 200, b"".join(answer.head), content_type=content_type, extra=extra)
+                return
+            await _start(send, 200, content_type=answer.output.content_type, extra=extra)
             try:
-                await self._stream(result, asked, body, send)
+                await self._stream(answer.head, answer.rest, body, send)
             finally:
-                await asyncio.shield(self._call(result.close))
+                await asyncio.shield(self._call(answer.rest.close))
 
-    async def _stream(self, result: Result, asked: _Asked, body: Body, send: Send) -> None:
-        """Send chunks as the client takes them; an error after the first ends the connection."""
-        chunk = await self._call(result.next_chunk)
+    async def _stream(self, head: list[bytes], rest: Result, body: Body, send: Send) -> None:
+        """Send chunks as the client takes them; a failure here ends the connection."""
         gone = asyncio.ensure_future(body.gone())
         try:
-            await _start(
-                send,
-                200,
-                content_type=result.output.content_type,
-                extra=[(b"x-clickhouse-format", result.output.name.encode()), *_query_id(asked)],
-            )
-            while chunk is not None and not gone.done():
+            for chunk in head:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
-                chunk = await self._call(result.next_chunk)
+            while not gone.done() and (more := await self._call(rest.next_chunk)) is not None:
+                await send({"type": "http.response.body", "body": more, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
         except ClickHouseError as error:
             await send({"type": "http.response.body", "body": f"\n{error.text}\n".encode(), "more_body": True})

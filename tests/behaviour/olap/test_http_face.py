@@ -108,19 +108,19 @@ def test_big_insert_is_streamed(host: Host) -> None:
 
 
 def test_large_result_is_streamed(host: Host) -> None:
-    """A 200 MB result passes through without being held, and every row arrives."""
+    """A 400 MB result passes through without being held, and every row arrives."""
     host.sql("SELECT 1")
     before, peak, size, lines = host.rss_bytes(), 0, 0, 0
-    sql = "SELECT number, repeat('x', 90) FROM numbers(2000000) SETTINGS max_execution_time = 300"
+    sql = "SELECT number, repeat('x', 90) FROM numbers(4000000) SETTINGS max_execution_time = 300"
     with host.http.stream("POST", "/", content=sql) as answer:
         for index, chunk in enumerate(answer.iter_raw()):
             size += len(chunk)
             lines += chunk.count(b"\n")
             if index % 50 == 0:
                 peak = max(peak, host.rss_bytes())
-    assert lines == 2_000_000
-    assert size > 190_000_000
-    assert peak - before < 120_000_000
+    assert lines == 4_000_000
+    assert size > 380_000_000
+    assert peak - before < 200_000_000
 
 
 def test_slow_reader_holds_back_the_query(host: Host) -> None:

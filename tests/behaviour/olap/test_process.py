@@ -75,16 +75,17 @@ def test_full_lanes_refuse_with_503(own_host: Host) -> None:
     own_host.start(HEADRACE_SERVE_OLAP_CONCURRENT_QUERIES="1", HEADRACE_SERVE_OLAP_WAITING="1")
     own_host.sql(TABLE)
     with ThreadPoolExecutor(2) as pool:
-        slow = [pool.submit(own_host.http.post, "/", params={"max_execution_time": "5"}, content=ENDLESS) for _ in "ab"]
+        slow = [pool.submit(own_host.http.post, "/", params={"max_execution_time": "8"}, content=ENDLESS) for _ in "ab"]
 
         def refused() -> bool:
             answer = own_host.http.post("/", content="SELECT 1")
             return answer.status_code == 503 and answer.headers["x-clickhouse-exception-code"] == "202"
 
-        wait_until(refused, timeout_s=4, what="a refusal")
+        wait_until(refused, timeout_s=7, what="a refusal")
         assert own_host.answers()
         assert own_host.insert("INSERT INTO t FORMAT JSONEachRow", b'{"n":1}').status_code == 200
-        assert {future.result().status_code for future in slow} == {408}
+        # The asking above may itself have taken the place of one of them.
+        assert 408 in {future.result().status_code for future in slow} <= {408, 503}
     assert own_host.sql("SELECT count() FROM t") == "1\n"
 
 
