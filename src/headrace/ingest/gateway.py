@@ -33,7 +33,7 @@ from headrace.ingest.enrich import Proxies
 from headrace.ingest.intake import Intake, IntakeLimits
 from headrace.ingest.ledger import Gauges, Ledger
 from headrace.ingest.references import References
-from headrace.ingest.shedding import Load, ShedLimits, decide_share
+from headrace.ingest.shedding import Load, Shedding, ShedLimits, decide_shedding
 from headrace.ingest.sink import KafkaSink
 
 TICK_S = 0.25
@@ -167,21 +167,22 @@ class Gateway:
 
     async def _watch_load(self) -> None:
         limits = ShedLimits(high=self._settings.shed_high, low=self._settings.shed_low)
+        shedding = Shedding()
         while True:
             before_s = self._clock.monotonic_s()
             await asyncio.sleep(TICK_S)
             self._lag_ms = max(0.0, (self._clock.monotonic_s() - before_s - TICK_S) * 1000)
             load = Load(self._budget.used, self._lag_ms, self._sink.stalled)
-            share = decide_share(self._intake.shed_share, load, limits)
-            if share != self._intake.shed_share:
+            shedding = decide_shedding(shedding, load, limits)
+            if shedding.share != self._intake.shed_share:
                 _log.info(
                     "shed_share",
-                    share=round(share, 3),
+                    share=round(shedding.share, 3),
                     was=round(self._intake.shed_share, 3),
                     used=round(load.used, 3),
                     lag_ms=round(load.lag_ms),
                 )
-            self._intake.shed_share = share
+            self._intake.shed_share = shedding.share
             if self._sink.fatal:
                 _log.error("producer_fatal", error=self._sink.last_error)
                 signal.raise_signal(signal.SIGTERM)
