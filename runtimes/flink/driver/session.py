@@ -53,6 +53,9 @@ _PROTECTED = (
     "jobmanager.",
 )
 
+# Statements that Flink would check, and find fault with, before it is seen that they are none of a table's.
+_NO_TABLE = ("INSERT", "SELECT", "EXECUTE", "WITH", "SET")
+
 T = TypeVar("T")
 
 
@@ -175,9 +178,12 @@ class Session:
             extra = Place(script.file, statements[1].line, statements[1].column)
             raise Invalid("file holds more than one statement", operation=self._operation, place=extra, hint=hint)
         place = Place(script.file, statements[0].line, statements[0].column)
+        other = Invalid("statement is not a CREATE TABLE", operation=self._operation, place=place, hint=hint)
+        if statements[0].words(1)[0] in _NO_TABLE:
+            raise other
         operation = self.parse(statements[0], place)
         if class_of(operation) != "CreateTableOperation" or operation.isTemporary():
-            raise Invalid("statement is not a CREATE TABLE", operation=self._operation, place=place, hint=hint)
+            raise other
         name = operation.getTableIdentifier().getObjectName()
         table = operation.getCatalogTable()
         self._parsed.put(script.text, name, table.getOrigin())

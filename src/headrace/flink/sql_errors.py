@@ -30,6 +30,7 @@ _FUNCTION = re.compile(r"No match found for function signature ([\w.]+)\(")
 # Flink lists every token that would fit; beyond this many the list helps nobody.
 _EXPECTED_MAX = 8
 _MESSAGE_CHARS_MAX = 400
+_DEFAULT_PATH = "default_catalog.default_database."
 # Flink's type names, to offer when a column's type is misspelt (its message then speaks of an identifier).
 _TYPES = [
     "ARRAY",
@@ -136,6 +137,8 @@ def unknown_name(causes: Sequence[JavaCause]) -> tuple[str, str] | None:
 
 def refine(error: HeadraceError, statement: SqlStatement) -> HeadraceError:
     """Find the place in `statement` when Flink names none (the error then stands at the statement's start)."""
+    if error.message == "unknown type or column `*`":
+        return _unknown_aggregate(error, statement)
     if not error.place or (error.place.line, error.place.column) != (statement.line, statement.column):
         return error
     token: Token | None = None
@@ -152,6 +155,16 @@ def refine(error: HeadraceError, statement: SqlStatement) -> HeadraceError:
         token = next((each for each in statement.tokens if each.text.upper() == "WATERMARK"), None)
     if token:
         error.place = Place(error.place.file, token.line, token.column)
+    return error
+
+
+def _unknown_aggregate(error: HeadraceError, statement: SqlStatement) -> HeadraceError:
+    """`cuont(*)`: Flink complains of the star, because it knows the star only as the argument of COUNT."""
+    places = [(token.line, token.column) for token in statement.tokens]
+    index = places.index((error.place.line, error.place.column)) if error.place else 0
+    name = statement.tokens[max(0, index - 2)]
+    error.message, error.hint = f"unknown function `{name.text}`", "only COUNT takes (*)"
+    error.place = Place(error.place.file, name.line, name.column) if error.place else None
     return error
 
 
@@ -210,6 +223,8 @@ def _syntax(message: str, *, place: Place, operation: str) -> HeadraceError:
     close = nearest(word.upper(), [each for each in expected if each.isalpha()], limit=1)
     if found == "<EOF>":
         sentence, hint = "statement ends too early", "a bracket or a clause is not finished"
+    elif _KEYWORD.search(message):
+        hint = "is there a comma too many before it? put it in back-ticks if it is a name"
     elif word.isidentifier() and "a name" in expected:
         sentence, hint = f"unexpected reserved word `{word}`", "put it in back-ticks if it is a name"
     elif word.isidentifier() and close and close[0] != word.upper():
@@ -259,6 +274,7 @@ def _hint(causes: Sequence[JavaCause]) -> str:
 
 def _sentence(message: str) -> str:
     text = _AT.sub("", _AT_HEAD.sub("", _FROM.sub("", _PREFIX.sub("", message.strip())))).strip()
+    text = text.replace(_DEFAULT_PATH, "")
     head = text.split("\n\n")[0].replace("\n", " ").strip()[:_MESSAGE_CHARS_MAX].rstrip(",. ")
     return head[:1].lower() + head[1:] if head[1:2].islower() else head
 

@@ -1,0 +1,2 @@
+INSERT INTO play_minute
+SELECT CAST(ts AS TIMESTAMP(3)), 1 FROM beacons;

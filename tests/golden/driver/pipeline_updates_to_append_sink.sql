@@ -1,0 +1,2 @@
+INSERT INTO play_minutes
+SELECT CAST(NULL AS TIMESTAMP(3)), COUNT(*) FROM beacons GROUP BY sid;

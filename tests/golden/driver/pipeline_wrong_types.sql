@@ -1,0 +1,3 @@
+INSERT INTO play_minutes SELECT CAST(ts AS TIMESTAMP(3)), 1 FROM beacons;
+INSERT INTO play_minutes
+  SELECT sid, br FROM beacons;

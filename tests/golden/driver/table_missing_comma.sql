@@ -1,0 +1,5 @@
+-- A newcomer's table.
+CREATE TABLE plays (
+  sid   STRING NOT NULL
+  ts_ms BIGINT
+) WITH ('layer' = 'ods');

@@ -1,0 +1,2 @@
+
+CREAT TABLE plays (sid STRING) WITH ('layer' = 'ods');

@@ -1,0 +1,4 @@
+CREATE TABLE plays (
+  sid   STRIN,
+  ts_ms BIGINT
+) WITH ('layer' = 'ods');

@@ -1,0 +1,1 @@
+INSERT INTO plays SELECT 'a';

@@ -1,0 +1,3 @@
+CREATE TABLE plays (
+  timestamp BIGINT
+) WITH ('layer' = 'ods');

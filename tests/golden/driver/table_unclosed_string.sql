@@ -1,0 +1,3 @@
+CREATE TABLE plays (
+  sid STRING COMMENT 'the session
+) WITH ('layer' = 'ods');
