@@ -44,6 +44,7 @@ class Logger:
 
 class _JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
+        """One record as text."""
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         row: dict[str, object] = {
             "at": at,
@@ -59,6 +60,7 @@ class _JsonFormatter(logging.Formatter):
 
 class _TerminalFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
+        """One record as text."""
         at = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
         pairs = " ".join(f"{key}={value}" for key, value in getattr(record, "fields", {}).items())
         colour = _LEVEL_COLOURS.get(record.levelname, "0")

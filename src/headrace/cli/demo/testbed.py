@@ -11,6 +11,7 @@ after a failure half-way. Needs root; `check` says what is missing before anythi
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -23,6 +24,19 @@ PROGRAMS = {"ffmpeg": "ffmpeg", "nginx": "nginx-light", "ip": "iproute2", "tc": 
 SEARCH_PATH = "/usr/sbin:/sbin:/usr/bin:/bin"
 ENCODER_READY_S = 20.0
 SEGMENT_S = 1
+
+SEGMENTS_READY = 4  # a player begins three segments behind the live edge
+
+# Two variants of a test picture; zero latency and a key frame a second, so that each segment can be shown by itself.
+ENCODER = """
+ffmpeg -nostdin -loglevel error -re -f lavfi -i testsrc2=size=640x360:rate=25 -f lavfi -i sine=frequency=330:sample_rate=44100
+  -filter_complex [0:v]split=2[a][b];[b]scale=320:180[c] -map [a] -map [c] -map 1:a -map 1:a
+  -c:v libx264 -preset ultrafast -tune zerolatency -pix_fmt yuv420p -profile:v baseline -g 25 -sc_threshold 0
+  -b:v:0 1500k -maxrate:v:0 1500k -bufsize:v:0 1500k -b:v:1 400k -maxrate:v:1 400k -bufsize:v:1 400k -c:a aac -b:a 64k
+  -f hls -hls_time {segment_s} -hls_list_size 12 -hls_delete_threshold 20
+  -hls_flags delete_segments+program_date_time+independent_segments -var_stream_map 'v:0,a:0 v:1,a:1'
+  -hls_segment_filename {live}/v%v_%05d.ts {live}/v%v.m3u8
+"""
 
 NGINX = """
 daemon off; worker_processes 1; pid {folder}/nginx-{cdn}.pid; error_log {folder}/nginx-{cdn}.err warn;
@@ -139,91 +153,10 @@ class Testbed:
 
     def _encoder(self) -> None:
         live = self.folder / "live"
-        variants = "[0:v]split=2[a][b];[b]scale=320:180[c]"
-        rates = [
-            "-b:v:0",
-            "1500k",
-            "-maxrate:v:0",
-            "1500k",
-            "-bufsize:v:0",
-            "1500k",
-            "-b:v:1",
-            "400k",
-            "-maxrate:v:1",
-            "400k",
-            "-bufsize:v:1",
-            "400k",
-        ]
-        command = [
-            "ffmpeg",
-            "-nostdin",
-            "-loglevel",
-            "error",
-            "-re",
-            "-f",
-            "lavfi",
-            "-i",
-            "testsrc2=size=640x360:rate=25",
-            "-f",
-            "lavfi",
-            "-i",
-            "sine=frequency=330:sample_rate=44100",
-        ]
-        command += [
-            "-filter_complex",
-            variants,
-            "-map",
-            "[a]",
-            "-map",
-            "[c]",
-            "-map",
-            "1:a",
-            "-map",
-            "1:a",
-            "-c:v",
-            "libx264",
-            "-preset",
-            "ultrafast",
-            "-tune",
-            "zerolatency",
-        ]
-        command += [
-            "-pix_fmt",
-            "yuv420p",
-            "-profile:v",
-            "baseline",
-            "-g",
-            "25",
-            "-sc_threshold",
-            "0",
-            *rates,
-            "-c:a",
-            "aac",
-            "-b:a",
-            "64k",
-            "-f",
-            "hls",
-            "-hls_time",
-            str(SEGMENT_S),
-        ]
-        command += [
-            "-hls_list_size",
-            "12",
-            "-hls_delete_threshold",
-            "20",
-            "-hls_flags",
-            "delete_segments+program_date_time+independent_segments",
-        ]
-        command += [
-            "-var_stream_map",
-            "v:0,a:0 v:1,a:1",
-            "-hls_segment_filename",
-            str(live / "v%v_%05d.ts"),
-            str(live / "v%v.m3u8"),
-        ]
+        command = shlex.split(ENCODER.format(live=live, segment_s=SEGMENT_S))
         self._start("encoder", command)
         deadline = self._clock.monotonic_s() + ENCODER_READY_S
-        while len(list(live.glob("v0_*.ts"))) < 4:
+        while len(list(live.glob("v0_*.ts"))) < SEGMENTS_READY:
             if self._clock.monotonic_s() > deadline:
                 raise Unavailable(
                     "the encoder produced no segments",
