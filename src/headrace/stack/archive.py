@@ -7,12 +7,13 @@ Measured on 2 loaded cores: Kafka, JobManager and two TaskManagers ready after 3
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 from pathlib import Path
 
 from headrace.stack.context import StackContext
+
+KEEP = 2  # per kind, of some 50 MB each: the current one and that of the other JDK
 
 
 def archive_flags(context: StackContext, kind: str, class_path: str, *, leader: bool) -> tuple[tuple[str, ...], str]:
@@ -49,12 +50,28 @@ def archive_path(context: StackContext, kind: str, class_path: str) -> Path:
     return context.assets.cache / "classes" / f"{kind}-{key}.jsa"
 
 
-def adopt_archive(target: str, argv: tuple[str, ...]) -> bool:
-    """Move a written archive to its place; returns whether there was one."""
+def adopt_archive(target: str, argv: tuple[str, ...], *, complete: bool) -> bool:
+    """Move a written archive to its place and forget all but the newest `KEEP` of its kind.
+
+    Args:
+        target: where `archive_flags` wants it.
+        argv: the command that wrote it, which names the temporary file.
+        complete: whether the process had become ready; the archive of one that was stopped young lacks most classes and
+            would make all later starts slower.
+
+    Returns:
+        Whether there is a new archive.
+    """
     for argument in argv:
         if argument.startswith("-XX:ArchiveClassesAtExit="):
-            temporary = Path(argument.partition("=")[2])
-            with contextlib.suppress(FileNotFoundError):
-                temporary.replace(target)
-                return True
+            temporary, path = Path(argument.partition("=")[2]), Path(target)
+            if not temporary.exists() or not complete:
+                temporary.unlink(missing_ok=True)
+                return False
+            temporary.replace(path)
+            kind = path.name.partition("-")[0]
+            alike = sorted(path.parent.glob(f"{kind}-*.jsa"), key=lambda other: other.stat().st_mtime_ns)
+            for old in alike[:-KEEP]:
+                old.unlink(missing_ok=True)
+            return True
     return False

@@ -220,7 +220,7 @@ class Child:
             asyncio.get_running_loop().remove_reader(process.stdout.fileno())
             process.stdout.close()
         if self.spec.class_archive:
-            archive.adopt_archive(self.spec.class_archive, self.spec.argv)
+            archive.adopt_archive(self.spec.class_archive, self.spec.argv, complete=self._ready_at_ms > 0)
         self.ready.clear()
         self._process = self._record = None
         self._ready_at_ms = 0
