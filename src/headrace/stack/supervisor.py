@@ -131,6 +131,10 @@ class Supervisor:
                 await writer.drain()
         except (OSError, ValueError):
             log.warning("control_connection_broken")
+        except asyncio.CancelledError:
+            log.debug(
+                "control_connection_cancelled"
+            )  # the loop ends; asyncio would log a cancelled handler as an error
         finally:
             writer.close()
 
