@@ -55,6 +55,13 @@ def _wait(stack: RunningStack, job_id: str, state: str) -> None:
     wait_until(reached, timeout_s=JOB_TIMEOUT_S, what=f"job {state}", every_s=0.5)
 
 
+def _task_manager_of(stack: RunningStack, job_id: str) -> str:
+    """The TaskManager that runs the last vertex, which is the sink."""
+    base = f"{stack.endpoints.flink}/jobs/{job_id}"
+    vertex = httpx.get(base).json()["vertices"][-1]["id"]
+    return str(httpx.get(f"{base}/vertices/{vertex}").json()["subtasks"][0]["taskmanager-id"])
+
+
 def _clickhouse(stack: RunningStack, table: str, more: str = "") -> str:
     return f"""
     CREATE TEMPORARY TABLE out_t (id BIGINT, name STRING, PRIMARY KEY (id) NOT ENFORCED) WITH (
@@ -84,8 +91,7 @@ def test_clickhouse_is_exact_though_a_task_manager_dies(stack: RunningStack, ola
     wait_until(
         lambda: olap.query("SELECT count() AS n FROM sink_kill")[0]["n"] > ROWS // 6, timeout_s=120, what="first rows"
     )
-    stack.kill("taskmanager-1")
-    stack.kill("taskmanager-2")
+    stack.kill(_task_manager_of(stack, job))
     _wait(stack, job, "FINISHED")
     _assert_exact(olap, "sink_kill")
 
@@ -117,8 +123,7 @@ def test_redis_holds_the_newest_though_a_task_manager_dies(stack: RunningStack, 
         wait_until(
             lambda: int(str(store.hget("sink:7", "id") or 0)) > ROWS // 6, timeout_s=120, what="first rows in Redis"
         )
-        stack.kill("taskmanager-1")
-        stack.kill("taskmanager-2")
+        stack.kill(_task_manager_of(stack, job))
         _wait(stack, job, "FINISHED")
         for k in range(100):
             newest = ROWS - 100 + k
