@@ -12,10 +12,10 @@ import msgspec
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table as Grid
 
 from headrace.cli.face import Face, run
 from headrace.cli.headraced_client import DEPLOY_TIMEOUT_S, Headraced
+from headrace.cli.table_commands import new_grid, print_grid
 from headrace.core.errors import NotFound
 from headrace.jobs.host import Deployed, JobDetail
 from headrace.jobs.model import JobSummary
@@ -157,9 +157,7 @@ def render_jobs(jobs: Sequence[JobSummary], console: Console) -> None:
     if not jobs:
         console.print("no jobs yet: `headrace job deploy DIR`", highlight=False)
         return
-    grid = Grid(box=None, header_style="bold", pad_edge=False)
-    for heading in ("job", "state", "wanted", "tier", "par.", "freshness", "reads", "writes", "failures"):
-        grid.add_column(heading)
+    grid = new_grid("job", "state", "wanted", "tier", "par.", "freshness", "reads", "writes", "failures")
     for job in jobs:
         grid.add_row(
             job.name,
@@ -172,7 +170,7 @@ def render_jobs(jobs: Sequence[JobSummary], console: Console) -> None:
             ", ".join(job.sinks),
             str(job.failures),
         )
-    console.print(grid)
+    print_grid(grid, console)
     for job in jobs:
         if job.error:
             console.print(f"[yellow]{job.name}[/]: {escape(job.error)}", highlight=False)
@@ -184,7 +182,7 @@ def render_job(detail: JobDetail, console: Console) -> None:
     facts = {
         "state": f"{job.state.value} (wanted: {job.desired.value})",
         "project": f"{job.project}, target {spec.target}, tier {spec.tier}, parallelism {spec.parallelism}",
-        "promise": f"fresh within {spec.freshness}" if spec.freshness else "",
+        "promise": spec.freshness,
         "reads": ", ".join(spec.sources),
         "writes": ", ".join(spec.sinks),
         "file": spec.script.file,

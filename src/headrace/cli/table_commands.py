@@ -25,6 +25,7 @@ JsonOption = Annotated[bool, cyclopts.Parameter(name="--json", negative="", help
 FolderArgument = Annotated[Path, cyclopts.Parameter(help="project folder: the one that holds headrace.toml")]
 NameArgument = Annotated[str, cyclopts.Parameter(help="name of the table")]
 LimitOption = Annotated[int, cyclopts.Parameter(name="--limit", help="newest entries to show")]
+PLAIN_WIDTH = 160  # of tables that go into a file or a pipe
 _ACTION_COLOURS = {"created": "green", "changed": "yellow", "unchanged": "dim"}
 _OUTCOME_COLOURS = {"done": "green", "failed": "red", "begun": "yellow", "cut_off": "red"}
 
@@ -86,6 +87,21 @@ def _journal(face: Face, limit: int, home: str | None) -> None:
         face.show(headraced.get("/v1/journal", list[JournalEntry], limit=limit), render_journal)
 
 
+def new_grid(*headings: str) -> Grid:
+    """A table without borders, whose cells fold rather than lose letters."""
+    grid = Grid(box=None, header_style="bold", pad_edge=False)
+    for heading in headings:
+        grid.add_column(heading, overflow="fold")
+    return grid
+
+
+def print_grid(grid: Grid, console: Console) -> None:
+    """Print it as wide as the terminal, or as wide as a file deserves."""
+    if not console.is_terminal:
+        console.width = PLAIN_WIDTH
+    console.print(grid)
+
+
 def render_applied(applied: Applied, console: Console) -> None:
     """One line per table and dim, one per resource, one of counts."""
     for change in applied.changes:
@@ -102,9 +118,7 @@ def render_tables(entries: Sequence[Entry], console: Console) -> None:
     if not entries:
         console.print("no tables yet: `headrace table apply DIR`", highlight=False)
         return
-    grid = Grid(box=None, header_style="bold", pad_edge=False)
-    for heading in ("table", "layer", "system", "owner", "retention", "columns", "key", "project"):
-        grid.add_column(heading)
+    grid = new_grid("table", "layer", "system", "owner", "retention", "columns", "key", "project")
     for entry in entries:
         table = entry.table
         grid.add_row(
@@ -117,7 +131,7 @@ def render_tables(entries: Sequence[Entry], console: Console) -> None:
             ", ".join(table.primary_key),
             entry.project,
         )
-    console.print(grid)
+    print_grid(grid, console)
 
 
 def render_table(entry: Entry, console: Console) -> None:
@@ -128,13 +142,11 @@ def render_table(entry: Entry, console: Console) -> None:
         f"kept {table.retention or 'for ever'}, project {entry.project}, fingerprint {entry.fingerprint}",
         highlight=False,
     )
-    grid = Grid(box=None, header_style="bold", pad_edge=False)
-    for heading in ("column", "type", "kind", "comment"):
-        grid.add_column(heading)
+    grid = new_grid("column", "type", "kind", "comment")
     for column in table.columns:
         kind = "key" if column.name in table.primary_key else "" if column.kind == "physical" else column.kind
         grid.add_row(column.name, column.type + ("" if column.nullable else " NOT NULL"), kind, escape(column.comment))
-    console.print(grid)
+    print_grid(grid, console)
     if table.watermark:
         console.print(f"watermark: {table.watermark[0]} as {escape(table.watermark[1])}", highlight=False)
     for key, value in sorted(table.options.items()):
@@ -145,9 +157,7 @@ def render_table(entry: Entry, console: Console) -> None:
 
 def render_journal(entries: Sequence[JournalEntry], console: Console) -> None:
     """One line per action, newest first."""
-    grid = Grid(box=None, header_style="bold", pad_edge=False)
-    for heading in ("at", "actor", "action", "target", "outcome", "cause", "measured"):
-        grid.add_column(heading, overflow="fold")
+    grid = new_grid("at", "actor", "action", "target", "outcome", "cause", "measured")
     for entry in entries:
         colour = _OUTCOME_COLOURS.get(entry.outcome, "default")
         at = datetime.fromtimestamp(entry.at_ms / 1000, UTC).strftime("%m-%d %H:%M:%S")
@@ -160,4 +170,4 @@ def render_journal(entries: Sequence[JournalEntry], console: Console) -> None:
             escape(entry.cause),
             escape(entry.measured),
         )
-    console.print(grid)
+    print_grid(grid, console)

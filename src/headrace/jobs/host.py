@@ -20,7 +20,7 @@ from headrace.catalog.tables import fingerprint_of
 from headrace.connectors.external import Externals
 from headrace.connectors.registry import ensure_resource
 from headrace.core.clock import Clock
-from headrace.core.errors import Conflict, HeadraceError, NotFound
+from headrace.core.errors import Conflict, HeadraceError
 from headrace.core.log import get_logger
 from headrace.jobs.cluster import Cluster, Health
 from headrace.jobs.decide import Cancel, Stop, decide_job
@@ -223,8 +223,9 @@ class JobHost:
         while self.clock.monotonic_s() < deadline_s:
             try:
                 health = self.cluster.health(job.flink_job_id)
-            except NotFound:
-                health = None  # accepted, not yet listed
+            except HeadraceError as error:
+                # Not listed yet, still initializing (Flink answers 500 then), or too busy to answer: look again.
+                log.debug("job_health_unknown", job=job.name, reason=str(error))
             if health is not None:
                 if health.running or health.status == "FINISHED":
                     return None

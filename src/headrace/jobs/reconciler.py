@@ -87,6 +87,7 @@ class Reconciler:
                 with host.lock(name), host.realizer.journal.recording(act) as effect:
                     if host.jobs.find(name) is None:
                         host.cluster.cancel(seen.flink_job_id)
+                        host.jobs.end_attempt(seen.flink_job_id, outcome="cancelled", now_ms=self._clock.now_ms())
                         effect.measured = f"cancelled {seen.flink_job_id}"
             except HeadraceError as error:
                 log.warning("orphan_not_cancelled", job=name, reason=str(error))

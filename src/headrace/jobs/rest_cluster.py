@@ -52,13 +52,13 @@ class RestCluster:
         """Cancel, and return when the job has ended; a no-op for one that has or is unknown."""
         deadline_s = self._clock.monotonic_s() + CANCEL_TIMEOUT_S
         while self._clock.monotonic_s() < deadline_s:
-            try:
-                if self._rest.job(flink_job_id).state in ("FINISHED", "CANCELED", "FAILED"):
-                    return
-                self._rest.cancel(flink_job_id)
-            except NotFound:
+            # The list answers while a job is initializing, the question about the job itself does not.
+            seen = self.jobs().get(flink_job_id)
+            if seen is None or not seen.alive:
                 return
-            except Conflict:
+            try:
+                self._rest.cancel(flink_job_id)
+            except (Conflict, NotFound):
                 continue  # it ended between the two questions
             self._clock.sleep(POLL_S)
         raise Unavailable("cancelling took too long", operation="flink.cancel", context={"flink_job_id": flink_job_id})
