@@ -117,12 +117,17 @@ function edge([x1, y1]: [number, number], [x2, y2]: [number, number], flat: bool
   return `M${a} ${b}C${a} ${(b + d) / 2} ${c} ${(b + d) / 2} ${c} ${d}`;
 }
 
+/** Flink's name of a vertex without the default catalog, which is the same everywhere. */
+function plainName(name: string): string {
+  return name.replaceAll("default_catalog.default_database.", "").replaceAll("->", "→");
+}
+
 function Node({ vertex, at, width, nowMs }: { vertex: Vertex; at: [number, number]; width: number; nowMs: number }) {
   const [busy, pressed, idle] = [vertex.busy, vertex.back_pressured, vertex.idle];
   const lag = vertex.watermark_ms === null ? null : nowMs - vertex.watermark_ms;
   return (
     <div class={`node ${vertex.state.toLowerCase()}`} data-test={`vertex-${vertex.id}`} style={{ left: `${at[0]}px`, top: `${at[1]}px`, width: `${width}px`, height: `${NODE.height}px` }} title={vertex.name}>
-      <p class="node-name">{vertex.name}</p>
+      <p class="node-name">{plainName(vertex.name)}</p>
       <p class="node-line"><State state={vertex.state} /><span>×{vertex.parallelism}</span>{lag !== null && <span title="how far the watermark is behind">wm −{duration(lag)}</span>}</p>
       <p class="node-line"><span>in {rate(vertex.records_in_per_s)}</span><span>out {rate(vertex.records_out_per_s)}</span></p>
       <div class="load" role="img" aria-label={`busy ${share(busy)}, back-pressured ${share(pressed)}, idle ${share(idle)}`} title={`busy ${share(busy)} · back-pressured ${share(pressed)} · idle ${share(idle)}`}>

@@ -47,7 +47,7 @@ export function OverviewPage({ live }: { live: LiveState }) {
           <Spark values={tail(sumColumns(columns(history, "job:").map(([, values]) => values)))} />
         </Tile>
       </div>
-      <Panel title="From event to decision" note="age of a cell's newest beacon when its decision was written" wide test="panel-latency">
+      <Panel title="From event to decision" note="how old new beacons are when they are first decided on" wide test="panel-latency">
         <Chart id="latency" title="" atMs={history.at_ms} windowS={live.historyS} nowMs={now.at_ms} format={duration} height={190} atLeast={1000}
           bound={{ value: LATENCY_BOUND_MS, label: "promise: p99 ≤ 3 s" }} marks={now.events.filter((event) => event.incident).map((event) => ({ atMs: event.at_ms, label: event.text }))}
           empty="No decision yet: the scheduler writes the first one when cells arrive"

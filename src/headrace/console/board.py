@@ -7,6 +7,7 @@ rooms: a chosen room narrows the figures of `qoe_1m` (plays, join time, bitrate,
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
@@ -15,6 +16,7 @@ from headrace.console.cells import Cell, CellBook, Key
 from headrace.console.live_model import Board, CdnQuality, Decision, Event, Reach, Selection, Series, Steer
 
 NOW_S = 3
+CARRY_MS = 5_000  # weights are steps: a second that was not sampled has those of the last sample, for so long
 JOIN_BOUNDS_MS = (250, 500, 750, 1000, 1500, 2000, 3000, 5000, 10000)
 
 
@@ -96,11 +98,13 @@ def quality_series(book: CellBook | None, selection: Selection, weights: Series,
     newest_ms = max(seconds, default=0)  # still filling: it is left out until the next one begins
     at_cells = {at for at in seconds if since_ms <= at < newest_ms}
     axis = sorted(at_cells | {at for at in weights.at_ms if at >= since_ms})
-    index = {at: i for i, at in enumerate(weights.at_ms)}
     values: dict[str, list[float | None]] = {}
     for i, at in enumerate(axis):
         cells = seconds[at] if at in at_cells else {}
-        points = {**_cell_points(cells, selection), **_weight_points(weights, index.get(at), cells, selection)}
+        points = {
+            **_cell_points(cells, selection),
+            **_weight_points(weights, _at_or_before(weights.at_ms, at), cells, selection),
+        }
         for name, value in points.items():
             values.setdefault(name, [None] * len(axis))[i] = value
     return Series(axis, values)
@@ -191,6 +195,11 @@ def _cell_points(cells: Mapping[Key, Cell], selection: Selection) -> dict[str, f
         ages = [cell.inflight_age_ms for cell in column if cell.inflight_age_ms is not None]
         points[f"inflight_age_ms:{cdn}"] = max(ages, default=0)
     return points
+
+
+def _at_or_before(axis: list[int], at: int) -> int | None:
+    i = bisect_right(axis, at) - 1
+    return i if i >= 0 and at - axis[i] <= CARRY_MS else None
 
 
 def _weight_points(

@@ -128,9 +128,10 @@ def render_vertex(vertex: rest.Vertex, inputs: list[str], load: rest.VertexLoad)
 def render_row(
     job: rest.JobSummary, vertices: list[Vertex], checkpoints: rest.Checkpoints, restarts: float | None
 ) -> JobRow:
-    """A job as a line; records in are what its sources send on."""
+    """A job as a line; records in are what its sources read, or send on when they do not say what they read."""
     done = checkpoints.latest.completed
-    sources = [one.records_out_per_s for one in vertices if not one.inputs and one.records_out_per_s is not None]
+    flows = [(one.records_in_per_s, one.records_out_per_s) for one in vertices if not one.inputs]
+    sources = [read or sent or 0.0 for read, sent in flows if (read, sent) != (None, None)]
     return JobRow(
         id=job.id,
         name=job.name,

@@ -21,7 +21,7 @@ from headrace.catalog.journal import FAILED, JournalEntry
 from headrace.console import live_model as m
 from headrace.console.board import Known, build_board, quality_series
 from headrace.console.cells import CellBook
-from headrace.console.collect_decisions import Decided, measure_latency, render_steers
+from headrace.console.collect_decisions import Decided, render_latency, render_steers
 from headrace.console.collect_olap import OlapFacts
 from headrace.console.collect_stack import render_process
 from headrace.console.ring import Ring
@@ -222,7 +222,7 @@ class LiveHub:
         """Write one point into the histories and send every page what it wants."""
         now_ms = self._clock.now_ms()
         at_ms = now_ms // self.options.sample_ms * self.options.sample_ms
-        self._history.put(at_ms, self._overview_point(now_ms))
+        self._history.put(at_ms, self._overview_point())
         self._weights.put(now_ms // 1000 * 1000, self._weight_point())
         made: dict[Interest, list[Message]] = {}
         for client in list(self._clients):
@@ -270,8 +270,8 @@ class LiveHub:
             sources=[sampler.reach for sampler in self._samplers],
             processes=[render_process(one, now_ms=now_ms) for one in stack.processes] if stack else [],
             topics=self.kafka.value or [],
-            jobs=[detail.job for detail in self.flink.value or []],
-            latency=measure_latency(decided, now_ms=now_ms) if decided else m.Latency(),
+            jobs=[detail.job for detail in self._job_details()],
+            latency=render_latency(decided) if decided else m.Latency(),
             events=[render_event(entry) for entry in self.journal.value or []],
         )
 
@@ -291,9 +291,16 @@ class LiveHub:
 
     def jobs(self, name: str, now_ms: int) -> m.Jobs:
         """All jobs, with the detail of `name` if it exists."""
-        details = self.flink.value or []
+        details = self._job_details()
         found = next((detail for detail in details if name and detail.job.name == name), None)
         return m.Jobs(at_ms=now_ms, jobs=[detail.job for detail in details], detail=self._with_source(found))
+
+    def _job_details(self) -> list[m.JobDetail]:
+        """One attempt of each job: the running one, else the newest (the order in which they were collected)."""
+        first: dict[str, m.JobDetail] = {}
+        for detail in self.flink.value or []:
+            first.setdefault(detail.job.name, detail)
+        return list(first.values())
 
     def detail(self, name: str) -> m.JobDetail:
         """The detail of one job.
@@ -314,7 +321,7 @@ class LiveHub:
             self.cells.value, interest.selection, self._weights.series(since_ms=since_ms), since_ms=since_ms
         )
 
-    def _overview_point(self, now_ms: int) -> dict[str, float | None]:
+    def _overview_point(self) -> dict[str, float | None]:
         """What charts of the overview draw; a source that does not answer leaves a gap instead of its last value."""
         point: dict[str, float | None] = {}
         if self.kafka.reach.state == "ok":
@@ -322,11 +329,11 @@ class LiveHub:
                 point[f"rate:{topic.name}"] = topic.rate_records_per_s
                 point[f"lag:{topic.name}"] = topic.lag_records
         if self.flink.reach.state == "ok":
-            for detail in self.flink.value or []:
+            for detail in self._job_details():
                 if detail.job.records_in_per_s is not None:
                     point[f"job:{detail.job.name}"] = detail.job.records_in_per_s
         if self.decisions.reach.state == "ok" and self.decisions.value:
-            latency = measure_latency(self.decisions.value, now_ms=now_ms)
+            latency = render_latency(self.decisions.value)
             point["latency_p50_ms"], point["latency_p99_ms"] = latency.p50_ms, latency.p99_ms
         if self.stack.reach.state == "ok" and self.stack.value:
             point["cpu_ratio"] = sum(one.cpu_percent for one in self.stack.value.processes) / 100
@@ -337,7 +344,7 @@ class LiveHub:
             return {}
         return {
             f"weight:{region}|{isp}|{cdn}": weight
-            for region, isp, record in self.decisions.value or []
+            for region, isp, record in (self.decisions.value or Decided()).records
             for cdn, weight in record.weights.items()
         }
 

@@ -83,7 +83,7 @@ class JobRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Latency(msgspec.Struct, frozen=True, kw_only=True):
-    """How old the newest beacon was when its cell's decision was written, over the cells decided lately."""
+    """How old a new input was when it was first decided on, over the cells that had one lately."""
 
     p50_ms: float | None = None
     p99_ms: float | None = None

@@ -19,7 +19,7 @@ from tests.waiting import wait_until
 
 from headrace.console.api_live import live_routes
 from headrace.console.cells import TOPIC, CellReader
-from headrace.console.collect_decisions import Decided, DecisionCollector, measure_latency, render_steers
+from headrace.console.collect_decisions import Decided, DecisionCollector, measure, render_latency, render_steers
 from headrace.console.collect_flink import FlinkCollector, render_vertex
 from headrace.console.collect_kafka import KafkaCollector, Offsets, render_topics
 from headrace.console.collect_olap import OlapCollector
@@ -133,25 +133,28 @@ def test_dead_stores_raise_unavailable(collector: Any) -> None:
         collector.close()
 
 
-def record(age_ms: int, *, written_ms: int = NOW) -> SteerRecord:
-    """A steering record whose newest input was `age_ms` old."""
-    return SteerRecord(version=1, ts_ms=written_ms, weights={"A": 1.0}, ttl_s=10, last_input_ts_ms=written_ms - age_ms)
+def record(last_input_ms: int, written_ms: int) -> SteerRecord:
+    """A steering record."""
+    return SteerRecord(version=1, ts_ms=written_ms, weights={"A": 1.0}, ttl_s=10, last_input_ts_ms=last_input_ms)
 
 
-def test_latency_is_over_the_cells_decided_lately() -> None:
-    """Old records and cells that never had an input do not count; without any there is no figure."""
-    stale, never = record(9, written_ms=NOW - 60_000), SteerRecord(version=1, ts_ms=NOW, weights={"A": 1.0}, ttl_s=10)
-    decided = Decided(
-        ("r", str(i), one) for i, one in enumerate([record(100), record(200), record(3000), stale, never])
-    )
-    latency = measure_latency(decided, now_ms=NOW)
-    assert (latency.p50_ms, latency.p99_ms, latency.cells, latency.oldest_decision_ms) == (
-        200.0,
-        3000.0,
-        3,
-        NOW - 60_000,
-    )
-    assert measure_latency(Decided(), now_ms=NOW).p99_ms is None
+def test_latency_is_measured_when_an_input_is_new() -> None:
+    """First sight measures nothing; a new input measures once; a decision on an old input changes nothing, however old it grows."""
+    cell = ("north", "telecom")
+    seen = measure([(*cell, record(NOW - 9000, NOW))], {})
+    assert seen[cell][2] < 0
+    seen = measure([(*cell, record(NOW, NOW + 1200))], seen)
+    assert seen[cell] == (NOW, 1200.0, NOW + 1200)
+    assert measure([(*cell, record(NOW, NOW + 90_000))], seen) == seen
+    assert measure([(*cell, record(0, NOW))], {})[cell][1] == 0.0
+
+
+def test_latency_is_unknown_while_nothing_is_measured() -> None:
+    """Quantiles are over the cells measured; without any there is no figure, and no zero."""
+    decided = Decided([("r", "i", record(0, NOW))], [100.0, 3000.0, 200.0])
+    latency = render_latency(decided)
+    assert (latency.p50_ms, latency.p99_ms, latency.cells, latency.oldest_decision_ms) == (200.0, 3000.0, 3, NOW)
+    assert render_latency(Decided()).p99_ms is None
     assert render_steers(decided)[0].weights == {"A": 1.0}
 
 

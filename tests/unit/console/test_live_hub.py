@@ -90,7 +90,7 @@ def fake_sources() -> Sources:
     decision = m.Decision(at_ms=NOW, region="north", isp="telecom", weights={"A": 0.7, "B": 0.3}, reason="init")
     return Sources(
         stack=FakeSource("supervisor", stack), kafka=FakeSource("kafka", [m.Topic(name="ods.cmcd_raw", partitions=4, records=9, rate_records_per_s=3.0)]),
-        flink=FakeSource("flink", [job]), cells=FakeSource("cells", book), decisions=FakeSource("redis", Decided([("north", "telecom", record)])),
+        flink=FakeSource("flink", [job]), cells=FakeSource("cells", book), decisions=FakeSource("redis", Decided([("north", "telecom", record)], [1200.0])),
         olap=FakeSource("olap", OlapFacts([], [decision])), journal=FakeSource("journal", [entry("incident.injected"), entry("job.deploy")]),
     )  # fmt: skip
 

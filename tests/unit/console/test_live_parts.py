@@ -251,3 +251,11 @@ def test_quality_series_joins_cells_and_weights_by_second() -> None:
     assert series.values["sessions:A"] == [40, None]
     assert series.values["stall_share:A"] == [3 / 40, None]
     assert series.values["weight:A"] == [0.75, 0.5]
+
+
+def test_weights_are_carried_over_seconds_that_were_not_sampled() -> None:
+    """A second without a sample has the weights of the last one, but not for longer than five seconds."""
+    book = book_of(*(row(age_s, "A", 1) for age_s in range(10)))
+    weights = Series([NOW - 9000], {"weight:north|telecom|A": [0.5]})
+    carried = quality_series(book, Selection(), weights, since_ms=0).values["weight:A"]
+    assert carried == [0.5] * 6 + [None] * 3
