@@ -19,6 +19,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
 from headrace.flink.driver_client import DriverClient
 from headrace.flink.protocol import Compile, Explain, ParseTable, Request, Script, TableDef, Validate
 
@@ -55,7 +57,14 @@ FROM TABLE(TUMBLE(TABLE stalls, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) GROUP BY w
 
 
 def measure(client: DriverClient, requests: Iterator[Request]) -> dict[str, float]:
-    """Median, p99 and maximum of the round trips, and the median of the driver's own time, in ms."""
+    """Median, p99 and maximum of the round trips, the median of the driver's own time, and CPU time per call, in ms.
+
+    CPU time (driver and JVM, its compiler and collector included) tells what a call costs when other work makes the
+    clock useless: on a quiet machine a call cannot take longer than about that.
+    """
+    pong = client.ping()
+    processes = [psutil.Process(pong.pid), psutil.Process(pong.jvm_pid)]
+    cpu_before_s = sum(sum(process.cpu_times()[:2]) for process in processes)
     seen: list[float] = []
     inside: list[float] = []
     for request in requests:
@@ -67,11 +76,13 @@ def measure(client: DriverClient, requests: Iterator[Request]) -> dict[str, floa
         if answer.error or problems:
             raise SystemExit(f"call failed: {answer.error or problems}")
     ordered = sorted(seen)
+    cpu_s = sum(sum(process.cpu_times()[:2]) for process in processes) - cpu_before_s
     return {
         "calls": len(seen),
         "median_ms": round(statistics.median(seen), 1),
         "p99_ms": round(ordered[int(len(ordered) * 0.99)], 1),
         "max_ms": round(ordered[-1], 1),
+        "cpu_ms_per_call": round(cpu_s * 1000 / len(seen), 1),
         "driver_median_ms": round(statistics.median(inside), 1),
     }
 

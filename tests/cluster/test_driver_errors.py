@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.cluster.driver_alone import alone_driver
+from tests.cluster.driver_alone import ROOT, alone_driver
 from tests.golden import golden
 
 from headrace.core.errors import HeadraceError, from_body
@@ -57,3 +57,28 @@ def test_a_bad_pipeline_is_explained(client: DriverClient, case: Path) -> None:
     problems = client.validate(Validate(script=script, tables=tables(), plan=True)).problems
     assert problems
     golden.check(f"driver/{case.stem}.txt", "\n".join(f"{problem.kind}: {from_body(problem)}" for problem in problems))
+
+
+def test_a_good_table_comes_back_whole(client: DriverClient) -> None:
+    """Columns of each kind, key, watermark, partitions, options and comments, as Flink understood them."""
+    ddl = """CREATE TABLE t (
+      k BIGINT NOT NULL COMMENT 'the key', s STRING, d DECIMAL(5, 2), a ARRAY<STRING NOT NULL>, m MAP<STRING, INT>,
+      r ROW<x INT, y STRING>, at_ms BIGINT, l TIMESTAMP_LTZ(3), `day` DATE,
+      ts AS TO_TIMESTAMP_LTZ(at_ms, 3), off BIGINT METADATA FROM 'offset' VIRTUAL, part INT METADATA,
+      WATERMARK FOR ts AS ts - INTERVAL '5' SECOND, PRIMARY KEY (k, s) NOT ENFORCED
+    ) COMMENT 'about t' PARTITIONED BY (`day`) WITH ('layer' = 'ods', 'schema.0.name' = 'odd', 'comment' = 'odder')"""
+    table = client.parse_table(ParseTable(Script(ddl, "t.sql")))
+    rows = [
+        f"{c.name} {c.type}{'' if c.nullable else ' NOT NULL'} {c.kind} {c.expression} {c.comment}".rstrip()
+        for c in table.columns
+    ]
+    rest = f"{table.name} {table.primary_key} {table.watermark} {table.partitioned_by} {table.options} {table.comment}"
+    golden.check("driver/parsed_table.txt", "\n".join([*rows, rest]))
+
+
+def test_the_apps_tables_parse(client: DriverClient) -> None:
+    """Every table file that ships parses."""
+    files = sorted((ROOT / "apps").glob("*/tables/*.sql"))
+    assert files
+    for file in files:
+        assert client.parse_table(ParseTable(Script(file.read_text("utf-8"), file.name))).columns

@@ -19,7 +19,7 @@ from typing import Any
 import py4j.java_gateway
 import py4j.protocol
 import pyflink
-from pyflink.java_gateway import get_gateway
+from pyflink import java_gateway
 
 from headrace.core.clock import Clock
 from headrace.core.errors import Unavailable
@@ -113,10 +113,25 @@ def start_jvm(
         ) from error
     _wait_for_port(process, port_file, clock)
     os.environ["PYFLINK_GATEWAY_PORT"] = str(struct.unpack("!I", port_file.read_bytes()[:4])[0])
-    gateway = get_gateway()
+    gateway = _connect()
     # PyFlink replaces some Java exceptions by Python ones that have lost their causes; py4j's own keep the object.
     py4j.java_gateway.get_return_value = py4j.protocol.get_return_value
     return Jvm(process, gateway)
+
+
+def _connect() -> Any:
+    """PyFlink's gateway, with its watchdog registered before its 40 imports, not after.
+
+    The JVM exits when no watchdog is registered within 10 s; on a loaded machine the imports alone took longer.
+    """
+    import_view = java_gateway.import_flink_view
+    java_gateway.import_flink_view = lambda _: None
+    try:
+        gateway = java_gateway.get_gateway()
+    finally:
+        java_gateway.import_flink_view = import_view
+    import_view(gateway)
+    return gateway
 
 
 def _wait_for_port(process: subprocess.Popen[bytes], port_file: Path, clock: Clock) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import threading
 import urllib.request
 import uuid
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from py4j.protocol import Py4JNetworkError
 from driver.jvm import Jvm
 from driver.rows import read_rows
 from driver.session import Insert, Outcome, ParsedTables, Session
+from driver.tables import describe_table, short_type
 from driver.ticket import JvmLost, Ticket
 from headrace.core.clock import Clock
 from headrace.core.errors import HeadraceError, Invalid, Place
@@ -76,6 +78,7 @@ class Operations:
         self._home = home
         self._clock = clock
         self._parsed = ParsedTables()
+        self._local = threading.local()
         self._started_s = clock.monotonic_s()
         self._flink_version = str(jvm.view.org.apache.flink.runtime.util.EnvironmentInformation.getVersion())
         self._handlers: dict[type, Callable[[Any, Ticket], Response]] = {
@@ -116,10 +119,13 @@ class Operations:
 
     def parse_table(self, request: ParseTable, _: Ticket) -> ParsedTable:
         """Columns, keys, watermark and options of one CREATE TABLE, from Flink's parser."""
-        session = self._session({}, batch=False, operation="table.parse")
+        # Parsing leaves nothing behind in an environment, so each worker thread keeps one for it.
+        session: Session | None = getattr(self._local, "session", None)
+        if session is None:
+            session = self._local.session = self._session({}, batch=False, operation="table.parse")
         name, table = session.parse_table(request.script)
         place = Place(request.script.file, 1, 1)
-        return session.guarded(lambda: _parsed_table(name, table), place)
+        return session.guarded(lambda: describe_table(self._jvm.view, name, table), place)
 
     def validate(self, request: Validate, _: Ticket) -> Validated:
         """Read a script; with `plan`, run the optimizer too."""
@@ -282,42 +288,6 @@ def _require_inserts(outcome: Outcome, script: Script) -> None:
 
 
 def _column(column: Any) -> Column:
-    kind = {"PhysicalColumn": "physical", "ComputedColumn": "computed", "MetadataColumn": "metadata"}[
-        str(column.getClass().getSimpleName())
-    ]
     logical = column.getDataType().getLogicalType()
-    nullable = bool(logical.isNullable())
-    expression = ""
-    if kind == "computed":
-        expression = str(column.getExpression().asSerializableString())
-    elif kind == "metadata":
-        key = column.getMetadataKey()
-        expression = str(key.get()) if key.isPresent() else str(column.getName())
-    comment = column.getComment()
-    return Column(
-        name=str(column.getName()),
-        type=str(logical.copy(True).asSummaryString()).removesuffix(" *ROWTIME*"),
-        nullable=nullable,
-        kind=kind,
-        expression=expression,
-        comment=str(comment.get()) if comment.isPresent() else "",
-    )
-
-
-def _parsed_table(name: str, table: Any) -> ParsedTable:
-    schema = table.getResolvedSchema()
-    key = schema.getPrimaryKey()
-    marks = list(schema.getWatermarkSpecs())
-    watermark = None
-    if marks:
-        expression = str(marks[0].getWatermarkExpression().asSerializableString())
-        watermark = (str(marks[0].getRowtimeAttribute()), expression)
-    return ParsedTable(
-        name=str(name),
-        columns=tuple(_column(column) for column in schema.getColumns()),
-        primary_key=tuple(str(column) for column in key.get().getColumns()) if key.isPresent() else (),
-        watermark=watermark,
-        partitioned_by=tuple(str(column) for column in table.getPartitionKeys()),
-        options={str(key): str(value) for key, value in dict(table.getOptions()).items()},
-        comment=str(table.getComment() or ""),
-    )
+    type_, nullable = short_type(str(logical.asSerializableString()))
+    return Column(name=str(column.getName()), type=type_, nullable=nullable)

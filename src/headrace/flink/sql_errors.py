@@ -211,6 +211,9 @@ def _refused(causes: Sequence[JavaCause], *, operation: str) -> HeadraceError:
     if "Cannot map checkpoint/savepoint state" in text:
         hint = "state of an operator that is gone: deploy with allow-non-restored state to drop it, or start afresh"
         return Invalid(f"savepoint does not fit the job: {reason}", operation=operation, hint=hint)
+    if "timed out" in text or "TimeoutException" in text + causes[-1].class_name:
+        hint = "it may have been accepted all the same: look for its id before sending it again"
+        return Unavailable("cluster did not answer the submission in time", operation=operation, hint=hint)
     return Invalid(f"cluster refused the job: {reason}", operation=operation, hint="`headrace logs jobmanager`")
 
 

@@ -83,6 +83,7 @@ def test_missing_place_is_the_statements_start() -> None:
     [
         ("[Internal server error., <Exception on server side:\norg.apache.flink.runtime.client.DuplicateJobSubmissionException: Job has already been submitted.\n\tat x", Conflict, "a job with this id exists"),
         ("Cannot find checkpoint or savepoint file/directory 'file:///nope' on file system 'file'.", NotFound, "cannot find checkpoint or savepoint file/directory 'file:///nope' on file system 'file'"),
+        ("Invocation of [LocalRpcInvocation(DispatcherGateway.submitJob(ExecutionPlan, Duration))] at recipient [x] timed out. This", Unavailable, "cluster did not answer the submission in time"),
         ("Failed to rollback to checkpoint/savepoint x. Cannot map checkpoint/savepoint state for operator y to the new program", Invalid, "savepoint does not fit the job: failed to rollback to checkpoint/savepoint x. Cannot map checkpoint/savepoint state for operator y to the new program"),
     ],
 )  # fmt: skip
