@@ -9,6 +9,7 @@
 -- config: table.exec.mini-batch.size = 20000
 -- config: table.optimizer.agg-phase-strategy = TWO_PHASE
 -- config: pipeline.object-reuse = true
+-- config: table.exec.sink.require-on-conflict = false
 
 -- 1. Lateness is a property of the row (see tables/cmcd_raw.sql): rows later than 5 s go to beacon_late and nowhere else here, in streaming and
 -- in batch alike. What Kafka stored more than 1 s out of the order of receiving is counted by ods_archive (beacon_disorder).
@@ -146,14 +147,14 @@ CROSS JOIN UNNEST(
 CREATE TEMPORARY VIEW session_minute AS
 SELECT at_ms - MOD(at_ms, 60000) AS minute_ms, region, isp, cdn, cid,
   CASE WHEN what = 's' THEN 1 ELSE 0 END AS attempts,
-  CASE WHEN what = 'p' AND outcome = 'play' THEN 1 ELSE 0 END AS plays,
+  CASE WHEN what = 'p' THEN 1 ELSE 0 END AS plays,
   CASE WHEN what = 'f' AND outcome = 'vsf' THEN 1 ELSE 0 END AS start_failures,
-  CASE WHEN what = 'x' AND outcome = 'ebvs' THEN 1 ELSE 0 END AS exits,
+  CASE WHEN what = 'x' THEN 1 ELSE 0 END AS exits,
   CASE WHEN what = 'f' AND outcome = 'play' THEN 1 ELSE 0 END AS playback_failures,
   CASE WHEN what = 'p' THEN join_ms END AS join_ms
 FROM session_state
 CROSS JOIN UNNEST(ARRAY[ROW('s', s_ms), ROW('p', p_ms), ROW('f', f_ms), ROW('x', COALESCE(q_ms, closed_ms))]) AS happened (what, at_ms)
-WHERE at_ms IS NOT NULL AND s_ms IS NOT NULL
+WHERE at_ms IS NOT NULL AND s_ms IS NOT NULL AND (what IN ('s', 'f') OR (what = 'p' AND outcome = 'play') OR (what = 'x' AND outcome = 'ebvs'))
   -- Always true. It makes this reader of session_state need every column, so that the planner shares one aggregate with play_session.
   AND last_ms + play_ms + stall_ms + stalls + br_ms + errors > 0;
 
