@@ -71,6 +71,7 @@ class _Lane:
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
+        """Hold a slot; raises ClickHouseError (202) at once when the queue is full."""
         if self._present >= self._room:
             raise refuse(
                 olap_errors.TOO_MANY_QUERIES,
