@@ -36,7 +36,7 @@ export function QualityPage({ live, route }: { live: LiveState; route: Route }) 
           <div class="tiles">
             <Tile label="Sessions" value={count(board.sessions)} raw={board.sessions} test="sessions" note={`${board.cdns.length} CDNs · ${board.steers.length} cells steered`} />
             <Tile label="Stalled now" value={share(board.stall_share)} raw={board.stall_share} test="stall-share" tone={(board.stall_share ?? 0) > STALL_BAD ? "bad" : undefined} note="of sessions, all CDNs" />
-            <Tile label="Oldest fetch in flight" value={duration(inflight.length ? Math.max(...inflight) : null)} note="a segment lasts 1 s" />
+            <Tile label="Oldest fetch in flight" value={inflight.length ? duration(Math.max(...inflight)) : board.sessions === null ? "–" : "none late"} note="a segment lasts 1 s" />
             <Tile label="Last decision" value={board.decisions[0] ? ago(board.decisions[0].at_ms, board.at_ms) : "–"} note={board.decisions[0]?.reason ?? "none yet"} />
           </div>
           <div class="cdns">
@@ -93,7 +93,7 @@ function CdnCard({ cdn, colour, stalls }: { cdn: CdnQuality; colour: string; sta
     ["Join, p95", duration(cdn.join_p95_ms), "join-p95"],
     ["Bitrate", bitrate(cdn.bitrate_kbps), "bitrate"],
     ["Rebuffer ratio", share(cdn.rebuffer_ratio), "rebuffer"],
-    ["In flight", duration(cdn.inflight_age_ms_max), "inflight"],
+    ["Late in flight", cdn.sessions !== null && cdn.inflight_age_ms_max === null ? "none" : duration(cdn.inflight_age_ms_max), "inflight"],
     ["Errors", cdn.errors_per_s === null ? "–" : `${count(cdn.errors_per_s)}\u202f/s`, "errors"],
   ];
   return (

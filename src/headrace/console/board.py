@@ -99,11 +99,13 @@ def quality_series(book: CellBook | None, selection: Selection, weights: Series,
     at_cells = {at for at in seconds if since_ms <= at < newest_ms}
     axis = sorted(at_cells | {at for at in weights.at_ms if at >= since_ms})
     values: dict[str, list[float | None]] = {}
+    sizes: Mapping[Key, Cell] = {}  # of the last second that is known: newer weights are averaged by them
     for i, at in enumerate(axis):
         cells = seconds[at] if at in at_cells else {}
+        sizes = cells or sizes
         points = {
             **_cell_points(cells, selection),
-            **_weight_points(weights, _at_or_before(weights.at_ms, at), cells, selection),
+            **_weight_points(weights, _at_or_before(weights.at_ms, at), sizes, selection),
         }
         for name, value in points.items():
             values.setdefault(name, [None] * len(axis))[i] = value

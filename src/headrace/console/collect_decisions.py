@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
@@ -17,10 +18,11 @@ log = get_logger("headrace.console.decisions")
 PREFIX = "steer:"
 KEYS_MAX = 512  # cells; as many as the console keeps
 CALL_S = 1.5
-RECENT_MS = 10_000  # how long a measured latency counts; a busy cell gives a new one each second
+WINDOW_MS = 60_000  # over which quantiles are taken; a busy cell gives a new measurement each second
+MEASURED_MAX = 60 * KEYS_MAX
 
 Record = tuple[str, str, SteerRecord]
-Measured = tuple[int, float, int]
+Inputs = Mapping[tuple[str, str], int]
 
 
 class Decided(msgspec.Struct, frozen=True):
@@ -28,7 +30,7 @@ class Decided(msgspec.Struct, frozen=True):
 
     Args:
         records: (region, isp, record) of every cell, sorted.
-        latencies_ms: of the cells whose newest input was decided on lately: decision time minus event time of that input.
+        latencies_ms: of all cells in the last minute, one for each new input: time of its first decision minus its event time.
     """
 
     records: list[Record] = []
@@ -43,7 +45,8 @@ class DecisionCollector:
     def __init__(self, endpoint: Callable[[], str]) -> None:
         self._endpoint = endpoint
         self._client: redis.Redis | None = None
-        self._seen: dict[tuple[str, str], Measured] = {}
+        self._seen: Inputs = {}
+        self._measured: deque[tuple[int, float]] = deque(maxlen=MEASURED_MAX)
 
     def collect(self) -> Decided:
         """All records that can be read; damaged ones are left out and logged.
@@ -66,10 +69,10 @@ class DecisionCollector:
                     records.append((region, isp, decode_record(raw, key=key)))
             except HeadraceError as error:
                 log.warning("steering_record_damaged", key=key, error=error.message)
-        self._seen = measure(records, self._seen)
+        self._measured.extend(measure(records, self._seen))
+        self._seen = {(region, isp): record.last_input_ts_ms for region, isp, record in records}
         newest_ms = max((record.ts_ms for _, _, record in records), default=0)
-        recent = [latency for _, latency, at_ms in self._seen.values() if newest_ms - at_ms <= RECENT_MS]
-        return Decided(records, recent)
+        return Decided(records, [latency for at_ms, latency in self._measured if newest_ms - at_ms <= WINDOW_MS])
 
     def close(self) -> None:
         """Close the connection."""
@@ -85,23 +88,17 @@ class DecisionCollector:
         return self._client
 
 
-def measure(records: Sequence[Record], seen: Mapping[tuple[str, str], Measured]) -> dict[tuple[str, str], Measured]:
-    """The last measured latency of each cell: (event time of the input, latency, when it was decided). Pure.
+def measure(records: Sequence[Record], seen: Inputs) -> list[tuple[int, float]]:
+    """Of each cell whose newest input has moved on since it was `seen`: when that was decided, and the latency in ms. Pure.
 
     Only the first decision on a new input counts: while no beacon arrives, decisions go on and their input grows old, which is
-    silence and no latency.
+    silence and no latency. At first sight of a cell it cannot be known whether its input is new.
     """
-    measured: dict[tuple[str, str], Measured] = {}
-    for region, isp, record in records:
-        before = seen.get((region, isp))
-        if before is not None and record.last_input_ts_ms <= before[0]:
-            measured[region, isp] = before
-        elif record.last_input_ts_ms and before is not None:
-            latency_ms = float(max(record.ts_ms - record.last_input_ts_ms, 0))
-            measured[region, isp] = (record.last_input_ts_ms, latency_ms, record.ts_ms)
-        else:  # first sight of a cell: whether its input is new cannot be known
-            measured[region, isp] = (record.last_input_ts_ms, 0.0, -RECENT_MS)
-    return measured
+    return [
+        (record.ts_ms, float(max(record.ts_ms - record.last_input_ts_ms, 0)))
+        for region, isp, record in records
+        if (region, isp) in seen and record.last_input_ts_ms > seen[region, isp]
+    ]
 
 
 def render_steers(decided: Decided) -> list[Steer]:
@@ -121,12 +118,12 @@ def render_steers(decided: Decided) -> list[Steer]:
 
 
 def render_latency(decided: Decided) -> Latency:
-    """Quantiles over the cells measured lately; unknown while no input arrives. Pure."""
+    """Quantiles over the last minute; unknown while no input arrives. Pure."""
     ages = sorted(decided.latencies_ms)
     return Latency(
         p50_ms=_quantile(ages, 0.5),
         p99_ms=_quantile(ages, 0.99),
-        cells=len(ages),
+        cells=len(decided.records) if ages else 0,
         oldest_decision_ms=min((record.ts_ms for _, _, record in decided.records), default=None),
     )
 

@@ -83,7 +83,7 @@ class JobRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Latency(msgspec.Struct, frozen=True, kw_only=True):
-    """How old a new input was when it was first decided on, over the cells that had one lately."""
+    """How old each new input was when it was first decided on, over all cells and the last minute."""
 
     p50_ms: float | None = None
     p99_ms: float | None = None

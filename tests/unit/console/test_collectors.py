@@ -141,19 +141,17 @@ def record(last_input_ms: int, written_ms: int) -> SteerRecord:
 def test_latency_is_measured_when_an_input_is_new() -> None:
     """First sight measures nothing; a new input measures once; a decision on an old input changes nothing, however old it grows."""
     cell = ("north", "telecom")
-    seen = measure([(*cell, record(NOW - 9000, NOW))], {})
-    assert seen[cell][2] < 0
-    seen = measure([(*cell, record(NOW, NOW + 1200))], seen)
-    assert seen[cell] == (NOW, 1200.0, NOW + 1200)
-    assert measure([(*cell, record(NOW, NOW + 90_000))], seen) == seen
-    assert measure([(*cell, record(0, NOW))], {})[cell][1] == 0.0
+    assert measure([(*cell, record(NOW - 9000, NOW))], {}) == []
+    assert measure([(*cell, record(NOW, NOW + 1200))], {cell: NOW - 9000}) == [(NOW + 1200, 1200.0)]
+    assert measure([(*cell, record(NOW, NOW + 90_000))], {cell: NOW}) == []
+    assert measure([(*cell, record(NOW + 5, NOW))], {cell: NOW}) == [(NOW, 0.0)]
 
 
 def test_latency_is_unknown_while_nothing_is_measured() -> None:
     """Quantiles are over the cells measured; without any there is no figure, and no zero."""
     decided = Decided([("r", "i", record(0, NOW))], [100.0, 3000.0, 200.0])
     latency = render_latency(decided)
-    assert (latency.p50_ms, latency.p99_ms, latency.cells, latency.oldest_decision_ms) == (200.0, 3000.0, 3, NOW)
+    assert (latency.p50_ms, latency.p99_ms, latency.cells, latency.oldest_decision_ms) == (200.0, 3000.0, 1, NOW)
     assert render_latency(Decided()).p99_ms is None
     assert render_steers(decided)[0].weights == {"A": 1.0}
 
