@@ -22,61 +22,79 @@ CREATE TEMPORARY VIEW on_time AS SELECT * FROM beacon WHERE late_ms <= 5000;
 
 -- 2. One row per session and millisecond: duplicates vanish, and of several states in one millisecond the greatest sn wins. Responses are
 -- left out: the state they carry is that of the moment of sending.
-CREATE TEMPORARY VIEW beat AS
+CREATE TEMPORARY VIEW beat_window AS
 SELECT sid, window_time AS ts, MAX(ts_ms) AS ms,
-  CAST(MOD(MAX(CASE WHEN sta IS NOT NULL THEN sn * 256 + ASCII(sta) END), 256) AS INT) AS state,
+  COALESCE(MOD(MAX(CASE WHEN sta IS NOT NULL THEN sn * 16 + POSITION(sta IN 'sprkaefqd') END), 16), 0) AS code,
   MAX(CASE WHEN sta = 's' THEN 1 ELSE 0 END) AS has_s,
   MAX(CASE WHEN sta = 'p' THEN 1 ELSE 0 END) AS has_p,
   MAX(CASE WHEN sta = 'r' THEN 1 ELSE 0 END) AS has_r,
   MAX(CASE WHEN sta = 'f' THEN 1 ELSE 0 END) AS has_f,
   MAX(CASE WHEN sta = 'q' THEN 1 ELSE 0 END) AS has_q,
+  MAX(CASE WHEN sta = 'd' THEN 1 ELSE 0 END) AS has_d,
   MAX(CASE WHEN e = 'e' THEN 1 ELSE 0 END) AS has_e,
-  MAX(COALESCE(cid, '')) AS cid, MAX(COALESCE(region, '')) AS region, MAX(COALESCE(isp, '')) AS isp, MAX(cdn) AS cdn, MAX(br) AS br, MAX(ltc) AS ltc
+  MAX(COALESCE(cid, '')) AS cid, MAX(COALESCE(region, '')) AS region, MAX(COALESCE(isp, '')) AS isp,
+  MAX(cdn) AS cdn, MAX(br) AS br, MAX(ltc) AS ltc
 FROM TUMBLE(TABLE on_time, DESCRIPTOR(ts), INTERVAL '0.001' SECOND)
 WHERE e <> 'rr'
 GROUP BY sid, window_start, window_end, window_time;
 
+-- What the next beat must know of this one in one number, because each LAG costs its own list in state: ms (41 bits, to the year 2039), state
+-- (4 bits, place in 'sprkaefqd', 0 unknown), whether p was seen (1 bit), bitrate + 1 (17 bits, 0 unknown).
+CREATE TEMPORARY VIEW beat AS
+SELECT sid, ts, ms * 4194304 + code * 262144 + has_p * 131072 + COALESCE(LEAST(br, 131070) + 1, 0) AS packed,
+  has_s + has_p * 2 + has_r * 4 + has_f * 8 + has_q * 16 + has_d * 32 + has_e * 64 AS seen,
+  cid, region, isp, cdn, ltc
+FROM beat_window;
+
 -- 3. What came before it.
 CREATE TEMPORARY VIEW step AS
-SELECT *,
-  LAG(ms) OVER w AS p_ms, LAG(state) OVER w AS p_state, LAG(has_p) OVER w AS p_has_p,
-  LAG(cdn) OVER w AS p_cdn, LAG(br) OVER w AS p_br
+SELECT *, LAG(packed) OVER w AS p_packed, LAG(cdn) OVER w AS p_cdn
 FROM beat
 WINDOW w AS (PARTITION BY sid ORDER BY ts);
 
 -- 4. Memory within the session. A session ends when three whole heartbeat slots of 5 s pass without a beat (silence of 15 to 20 s, the
--- standard's 3 x heartbeat), which step 6 can see as an empty window; at the next beat everything remembered is reset.
-CREATE TEMPORARY VIEW step_break AS
-SELECT *, (p_ms IS NULL OR ms / 5000 - p_ms / 5000 >= 4) AS is_first FROM step;
+-- standard's 3 x heartbeat), which step 6 can see as an empty window; at the next beat everything remembered is reset. The last value by time is
+-- the maximum of time and value: MAX is generated code, LAST_VALUE is not, and it cannot depend on the order of arrival.
+CREATE TEMPORARY VIEW step_unpacked AS
+SELECT sid, ts, packed / 4194304 AS ms, seen, cid, region, isp, cdn, ltc, p_cdn,
+  p_packed / 4194304 AS p_ms,
+  CAST(MOD(p_packed / 262144, 16) AS INT) AS p_code,
+  MOD(p_packed / 131072, 2) AS p_has_p,
+  CAST(MOD(p_packed, 131072) AS INT) - 1 AS p_br,
+  (p_packed IS NULL OR packed / 20971520000 - p_packed / 20971520000 >= 4) AS is_first
+FROM step;
 
 CREATE TEMPORARY VIEW fact AS
-SELECT sid, ts, ms, state, has_s, has_p, has_r, has_f, has_q, has_e, cid, region, isp, cdn, ltc, p_ms, p_state, is_first,
-  LAST_VALUE(CASE WHEN is_first THEN ms END) OVER w AS session_ms,
-  LAST_VALUE(CASE WHEN is_first THEN 0 WHEN p_state IN (112, 114, 97) THEN p_state END) OVER w AS last_pra,
-  LAST_VALUE(CASE WHEN is_first THEN 0 WHEN p_has_p = 1 THEN 1 END) OVER w AS played,
-  LAST_VALUE(CASE WHEN is_first THEN '' ELSE p_cdn END) OVER w AS cdn_from,
-  LAST_VALUE(CASE WHEN is_first THEN 0 ELSE p_br END) OVER w AS br_from
-FROM step_break
+SELECT sid, ts, ms, seen, cid, region, isp, cdn, ltc, is_first, p_ms, p_code,
+  MAX(CASE WHEN is_first THEN ms END) OVER w AS session_ms,
+  MAX(CASE WHEN is_first THEN ms * 16 WHEN p_code IN (2, 3, 5) THEN ms * 16 + p_code END) OVER w AS last_pra,
+  MAX(CASE WHEN is_first THEN ms * 2 WHEN p_has_p = 1 THEN ms * 2 + 1 END) OVER w AS last_played,
+  MAX(CASE WHEN is_first THEN ms * 131072 WHEN p_br >= 0 THEN ms * 131072 + p_br END) OVER w AS last_br,
+  MAX(CASE WHEN is_first THEN CAST(ms AS STRING) WHEN p_cdn IS NOT NULL THEN CONCAT(CAST(ms AS STRING), p_cdn) END) OVER w AS last_cdn
+FROM step_unpacked
 WINDOW w AS (PARTITION BY sid ORDER BY ts);
 
 -- 5. The interval that a beat closes, with its effective state: stalled is r after the first play, and k that follows r with no p or a between.
 CREATE TEMPORARY VIEW session_beat AS
-SELECT sid, ts, ms, session_ms, cid, region, isp, is_first, has_s, has_p, has_f, has_q, has_e, ltc,
+SELECT sid, ts, ms, session_ms, cid, region, isp, is_first, ltc,
+  MOD(last_played, 2) AS played,
+  MOD(seen, 2) AS has_s, MOD(seen / 2, 2) AS has_p, MOD(seen / 8, 2) AS has_f, MOD(seen / 16, 2) AS has_q, MOD(seen / 32, 2) AS has_d,
+  seen / 64 AS has_e,
   CASE WHEN is_first THEN ms ELSE p_ms END AS from_ms,
-  CASE WHEN cdn_from <> '' THEN cdn_from ELSE COALESCE(cdn, 'none') END AS cdn,
-  CASE WHEN is_first OR p_state IS NULL THEN '-' ELSE CHR(p_state) END AS state,
+  CASE WHEN CHAR_LENGTH(last_cdn) > 13 THEN SUBSTRING(last_cdn FROM 14) ELSE COALESCE(cdn, 'none') END AS cdn,
+  CASE WHEN is_first OR p_code = 0 THEN '-' ELSE SUBSTRING('sprkaefqd' FROM p_code FOR 1) END AS state,
   CASE
-    WHEN is_first OR p_state IS NULL THEN '-'
-    WHEN p_state = 112 THEN 'p'
-    WHEN played = 1 AND (p_state = 114 OR (p_state = 107 AND last_pra = 114)) THEN 'r'
-    WHEN p_state = 114 THEN 's'
-    ELSE CHR(p_state)
+    WHEN is_first OR p_code = 0 THEN '-'
+    WHEN p_code = 2 THEN 'p'
+    WHEN MOD(last_played, 2) = 1 AND (p_code = 3 OR (p_code = 4 AND MOD(last_pra, 16) = 3)) THEN 'r'
+    WHEN p_code = 3 THEN 's'
+    ELSE SUBSTRING('sprkaefqd' FROM p_code FOR 1)
   END AS state_eff,
-  CASE WHEN NOT is_first AND played = 1 AND p_state = 112 AND has_r = 1 THEN 1 ELSE 0 END AS stalls,
-  br_from AS br
+  CASE WHEN NOT is_first AND MOD(last_played, 2) = 1 AND p_code = 2 AND MOD(seen / 4, 2) = 1 THEN 1 ELSE 0 END AS stalls,
+  CAST(MOD(last_br, 131072) AS INT) AS br
 FROM fact;
 
--- 6. Sessions: what happened when (lifecycle), silence (an empty window after the last beat), and totals once a minute.
+-- 6. Sessions: what happened when, silence before the first frame (an empty window after the last beat), and totals once a minute.
 CREATE TEMPORARY VIEW session_event AS
 SELECT sid, session_ms, cid, region, isp,
   CASE WHEN cdn <> 'none' THEN CONCAT(CAST(ms AS STRING), cdn) END AS cdn_at,
@@ -84,24 +102,27 @@ SELECT sid, session_ms, cid, region, isp,
   CASE WHEN has_p = 1 THEN ms END AS p_ms,
   CASE WHEN has_f = 1 THEN ms END AS f_ms,
   CASE WHEN has_q = 1 THEN ms END AS q_ms,
-  CAST(NULL AS BIGINT) AS closed_ms,
+  CASE WHEN has_d = 1 THEN ms END AS d_ms,
+  CAST(NULL AS BIGINT) AS silent_ms,
   ms AS last_ms,
   CAST(0 AS BIGINT) AS play_ms, CAST(0 AS BIGINT) AS stall_ms, CAST(0 AS BIGINT) AS stalls, CAST(0 AS BIGINT) AS br_ms, CAST(0 AS BIGINT) AS errors
 FROM session_beat
-WHERE has_s = 1 OR (has_p = 1 AND state <> 'p') OR has_f = 1 OR has_q = 1
+WHERE has_s = 1 OR (has_p = 1 AND state <> 'p') OR has_f = 1 OR has_q = 1 OR has_d = 1
 UNION ALL
-SELECT sid, session_ms, cid, region, isp, cdn_at, CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), last_ms, last_ms, 0, 0, 0, 0, 0
+SELECT sid, session_ms, cid, region, isp, cdn_at, CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), CAST(NULL AS BIGINT),
+  CAST(NULL AS BIGINT), last_ms, last_ms, 0, 0, 0, 0, 0
 FROM (
   SELECT sid, MAX(session_ms) AS session_ms, MAX(cid) AS cid, MAX(region) AS region, MAX(isp) AS isp,
     MAX(CASE WHEN cdn <> 'none' THEN CONCAT(CAST(ms AS STRING), cdn) END) AS cdn_at, MAX(ms) AS last_ms,
     (EXTRACT(EPOCH FROM window_time) + 1) / 5 AS end_slot
   FROM HOP(TABLE session_beat, DESCRIPTOR(ts), INTERVAL '5' SECOND, INTERVAL '20' SECOND)
+  WHERE played = 0
   GROUP BY sid, window_start, window_end, window_time
 )
 WHERE last_ms / 5000 = end_slot - 4
 UNION ALL
 SELECT sid, session_ms, MAX(cid), MAX(region), MAX(isp), MIN(CASE WHEN cdn <> 'none' THEN CONCAT(CAST(ms AS STRING), cdn) END),
-  CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), MAX(ms),
+  CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), MAX(ms),
   SUM(CASE WHEN state_eff = 'p' THEN ms - from_ms ELSE 0 END),
   SUM(CASE WHEN state_eff = 'r' THEN ms - from_ms ELSE 0 END),
   SUM(CAST(stalls AS BIGINT)),
@@ -113,21 +134,24 @@ GROUP BY sid, session_ms, window_start, window_end;
 CREATE TEMPORARY VIEW session_now AS
 SELECT sid, session_ms, MAX(cid) AS cid, MAX(region) AS region, MAX(isp) AS isp,
   COALESCE(SUBSTRING(MIN(cdn_at) FROM 14), 'none') AS cdn,
-  MIN(s_ms) AS s_ms, MIN(p_ms) AS p_ms, MIN(f_ms) AS f_ms, MIN(q_ms) AS q_ms, MAX(closed_ms) AS closed_ms, MAX(last_ms) AS last_ms,
+  MIN(s_ms) AS s_ms, MIN(p_ms) AS p_ms, MIN(f_ms) AS f_ms, MIN(q_ms) AS q_ms, MIN(d_ms) AS d_ms, MAX(silent_ms) AS silent_ms, MAX(last_ms) AS last_ms,
   SUM(play_ms) AS play_ms, SUM(stall_ms) AS stall_ms, SUM(stalls) AS stalls, SUM(br_ms) AS br_ms, SUM(errors) AS errors
 FROM session_event
 GROUP BY sid, session_ms;
 
+-- The time to join starts with the preloading (d) that a page which plays at once announces just before starting (s); a page that preloaded long
+-- before the viewer pressed play starts with s.
 CREATE TEMPORARY VIEW session_state AS
 SELECT *,
   CASE
     WHEN s_ms IS NULL THEN 'resumed'
     WHEN p_ms IS NOT NULL THEN 'play'
     WHEN f_ms IS NOT NULL THEN 'vsf'
-    WHEN q_ms IS NOT NULL OR closed_ms IS NOT NULL THEN 'ebvs'
+    WHEN q_ms IS NOT NULL OR silent_ms IS NOT NULL THEN 'ebvs'
     ELSE 'pending'
   END AS outcome,
-  CASE WHEN p_ms >= s_ms THEN p_ms - s_ms END AS join_ms
+  CASE WHEN p_ms >= s_ms THEN p_ms - CASE WHEN d_ms BETWEEN s_ms - 1000 AND s_ms THEN d_ms ELSE s_ms END END AS join_ms,
+  CASE WHEN s_ms IS NOT NULL AND p_ms IS NULL AND f_ms IS NULL THEN COALESCE(q_ms, silent_ms) END AS exit_ms
 FROM session_now;
 
 -- 7. Contributions to a minute of a cell. An interval is shared between the minutes that it touches (two at most, it is shorter than 20 s); what
@@ -153,8 +177,8 @@ SELECT at_ms - MOD(at_ms, 60000) AS minute_ms, region, isp, cdn, cid,
   CASE WHEN what = 'f' AND outcome = 'play' THEN 1 ELSE 0 END AS playback_failures,
   CASE WHEN what = 'p' THEN join_ms END AS join_ms
 FROM session_state
-CROSS JOIN UNNEST(ARRAY[ROW('s', s_ms), ROW('p', p_ms), ROW('f', f_ms), ROW('x', COALESCE(q_ms, closed_ms))]) AS happened (what, at_ms)
-WHERE at_ms IS NOT NULL AND s_ms IS NOT NULL AND (what IN ('s', 'f') OR (what = 'p' AND outcome = 'play') OR (what = 'x' AND outcome = 'ebvs'))
+CROSS JOIN UNNEST(ARRAY[ROW('s', s_ms), ROW('p', p_ms), ROW('f', f_ms), ROW('x', exit_ms)]) AS happened (what, at_ms)
+WHERE at_ms IS NOT NULL AND s_ms IS NOT NULL AND (what <> 'p' OR outcome = 'play')
   -- Always true. It makes this reader of session_state need every column, so that the planner shares one aggregate with play_session.
   AND last_ms + play_ms + stall_ms + stalls + br_ms + errors > 0;
 
@@ -189,7 +213,7 @@ SELECT sid, session_ms, from_ms, ms, cid, region, isp, cdn, state, state_eff, st
 FROM session_beat WHERE NOT is_first;
 
 INSERT INTO play_session
-SELECT sid, session_ms, cid, region, isp, cdn, outcome, s_ms, p_ms, f_ms, q_ms, closed_ms, last_ms, join_ms, play_ms, stall_ms, stalls, br_ms, errors
+SELECT sid, session_ms, cid, region, isp, cdn, outcome, s_ms, p_ms, f_ms, q_ms, exit_ms, last_ms, join_ms, play_ms, stall_ms, stalls, br_ms, errors
 FROM session_state;
 
 INSERT INTO qoe_1m

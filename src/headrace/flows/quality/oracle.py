@@ -23,6 +23,7 @@ LATE_MS = 5_000
 SLOT_MS = 5_000  # the heartbeat
 SILENT_SLOTS = 4  # the next beat this many slots on leaves three whole slots empty: the session had ended
 MINUTE_MS = 60_000
+PRELOAD_MS = 1_000  # a page that plays at once preloads just before it starts
 SLOW_RESPONSE_MS = 1_000  # a segment's duration
 SLOW_FETCH_AGE_MS = 1_200  # what a `slow` event means when it carries no age: 1.2 x segment duration
 NO_CDN = "none"
@@ -131,7 +132,7 @@ class Session(msgspec.Struct, frozen=True):
     p_ms: int | None
     f_ms: int | None
     q_ms: int | None
-    closed_ms: int
+    exit_ms: int | None
     last_ms: int
     join_ms: int | None
     play_ms: int
@@ -311,8 +312,10 @@ def _session(parts: Sequence[Interval]) -> Session:
     def first_ms(state: str) -> int | None:
         return next((part.to_ms for part in parts if state in part.states), None)
 
-    s_ms, p_ms, f_ms, q_ms = (first_ms(state) for state in "spfq")
+    s_ms, p_ms, f_ms, q_ms, d_ms = (first_ms(state) for state in "spfqd")
     last_ms = parts[-1].to_ms
+    outcome = _outcome(s_ms, p_ms, f_ms)
+    exit_ms = last_ms if q_ms is None else q_ms
     return Session(
         sid=parts[0].sid,
         session_ms=parts[0].session_ms,
@@ -320,14 +323,14 @@ def _session(parts: Sequence[Interval]) -> Session:
         region=max(part.region for part in parts),
         isp=max(part.isp for part in parts),
         cdn=next((part.cdn for part in parts if part.cdn != NO_CDN), NO_CDN),
-        outcome=_outcome(s_ms, p_ms, f_ms),
+        outcome=outcome,
         s_ms=s_ms,
         p_ms=p_ms,
         f_ms=f_ms,
         q_ms=q_ms,
-        closed_ms=last_ms,
+        exit_ms=exit_ms if outcome == "ebvs" else None,
         last_ms=last_ms,
-        join_ms=p_ms - s_ms if s_ms is not None and p_ms is not None and p_ms >= s_ms else None,
+        join_ms=_join_ms(s_ms, p_ms, d_ms),
         play_ms=sum(part.playing_ms for part in parts),
         stall_ms=sum(part.stalled_ms for part in parts),
         stalls=sum(part.stalls for part in parts),
@@ -343,6 +346,14 @@ def _outcome(s_ms: int | None, p_ms: int | None, f_ms: int | None) -> str:
     if p_ms is not None:
         return "play"
     return "ebvs" if f_ms is None else "vsf"
+
+
+def _join_ms(s_ms: int | None, p_ms: int | None, d_ms: int | None) -> int | None:
+    """From the preloading within the second before the start, else from the start, to the first frame."""
+    if s_ms is None or p_ms is None or p_ms < s_ms:
+        return None
+    preloaded = d_ms is not None and s_ms - PRELOAD_MS <= d_ms <= s_ms
+    return p_ms - (d_ms if d_ms is not None and preloaded else s_ms)
 
 
 def _minutes(
@@ -412,9 +423,8 @@ def _add_session(session: Session, at: Callable[[int, Session], Minute]) -> None
             minute.join_le = [
                 count + (session.join_ms <= bound) for count, bound in zip(minute.join_le, JOIN_BOUNDS_MS, strict=True)
             ]
-    if session.outcome == "ebvs":
-        ended_ms = session.closed_ms if session.q_ms is None else session.q_ms
-        at(ended_ms, session).exits_before_start += 1
+    if session.exit_ms is not None:
+        at(session.exit_ms, session).exits_before_start += 1
 
 
 def _completeness(rows: Sequence[Row]) -> Iterator[tuple[Place, int, int, int]]:
