@@ -314,6 +314,15 @@ class FlinkRest:
         entries = (answer.get("exceptionHistory") or {}).get("entries") or []
         return _convert(entries, tuple[Failure, ...])
 
+    def end_cause(self, job_id: str) -> Failure | None:
+        """Why a job that has ended did not finish; None while it runs, and for one that finished.
+
+        A job that failed in its initialization (state that does not fit) has no exception history, only this.
+        """
+        result = self._json("GET", f"/jobs/{job_id}/execution-result").get("job-execution-result") or {}
+        cause = result.get("failure-cause")
+        return Failure(name=cause["class"], stack=cause["stack-trace"], at_ms=0) if cause else None
+
     def cancel(self, job_id: str) -> None:
         """Ask a job to cancel; returns at once. Conflict when it has ended already."""
         self._json("PATCH", f"/jobs/{job_id}", params={"mode": "cancel"})

@@ -34,6 +34,7 @@ log = get_logger("headrace.jobs")
 START_TIMEOUT = timedelta(seconds=60)  # TaskManagers may have to come up first; measured 2 to 15 s on a loaded machine
 POLL_S = 0.2
 SUSPEND_WORKERS = 4  # savepoints at once; more only fight for the same disk
+_REFUSED = "the new version cannot start from the old state"
 # Words by which Flink refuses old state for a new plan; anything else is a failure of another kind.
 _INCOMPATIBLE = (
     "Cannot map checkpoint/savepoint state",
@@ -213,7 +214,7 @@ class JobHost:
                 raise _start_error(submitted, health)
         except HeadraceError as error:
             self._undo(wanted.name, before, stopped, actor=actor)
-            raise error.with_context("job.deploy", job=spec.name) from error
+            raise _explained(error, wanted).with_context("job.deploy", job=spec.name) from error
         return self._seen(submitted)
 
     def _await_start(self, job: Job) -> Health | None:
@@ -270,16 +271,31 @@ class JobHost:
 
 
 def _is_incompatible(health: Health) -> bool:
-    return any(word in health.stack or word in health.failure for word in _INCOMPATIBLE)
+    return _says_incompatible(health.stack) or _says_incompatible(health.failure)
+
+
+def _says_incompatible(text: str) -> bool:
+    return any(word in text for word in _INCOMPATIBLE)
+
+
+def _explained(error: HeadraceError, job: Job) -> HeadraceError:
+    """The driver waits for a job's initialization, so that refused state may also come as its error."""
+    if error.message == _REFUSED or not job.restore_path or not _says_incompatible(str(error)):
+        return error
+    return _incompatible_state(job, error.context.get("cause", error.message))
+
+
+def _incompatible_state(job: Job, reason: str) -> Conflict:
+    return Conflict(
+        _REFUSED,
+        context={"reason": reason, "state": job.restore_path},
+        hint="`--fresh` starts without it; what the old state held is then counted anew",
+    )
 
 
 def _start_error(job: Job, health: Health) -> Conflict:
     if job.restore_path and _is_incompatible(health):
-        return Conflict(
-            "the new version cannot start from the old state",
-            context={"reason": health.failure, "state": job.restore_path},
-            hint="`--fresh` starts without it; what the old state held is then counted anew",
-        )
+        return _incompatible_state(job, health.failure)
     return Conflict(
         "the job failed at its start",
         context={"status": health.status, "reason": health.failure},

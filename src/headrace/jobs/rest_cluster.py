@@ -31,13 +31,15 @@ class RestCluster:
     def health(self, flink_job_id: str) -> Health:
         """One job: its status, its tasks, and the newest failure."""
         job = self._rest.job(flink_job_id)
-        failures = self._rest.failures(flink_job_id, limit=1)
+        newest = next(iter(self._rest.failures(flink_job_id, limit=1)), None)
+        if newest is None and job.state == "FAILED":
+            newest = self._rest.end_cause(flink_job_id)
         return Health(
             status=job.state,
             tasks_running=sum(vertex.tasks.get("RUNNING", 0) for vertex in job.vertices),
             tasks_total=sum(max(vertex.parallelism, 1) for vertex in job.vertices),
-            failure=failures[0].summary if failures else "",
-            stack=failures[0].stack[:STACK_CHARS_MAX] if failures else "",
+            failure=newest.summary if newest else "",
+            stack=newest.stack[:STACK_CHARS_MAX] if newest else "",
         )
 
     def stop_with_savepoint(self, flink_job_id: str, folder: Path) -> str:

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 
 from headrace.core.clock import Clock
 from headrace.core.errors import ErrorBody, Internal, Invalid, Unavailable, from_body
 from headrace.core.home import Home
+from headrace.core.log import get_logger
 from headrace.stack import orphans
 from headrace.stack.logs import check_log_space, free_bytes, tail
 from headrace.stack.messages import Answer, Launch, Request, StackStatus
 from headrace.stack.supervisor import FAILED_FILE, LAUNCH_FILE, clear_run, take_lock
 
+log = get_logger("headrace.stack")
 SOCKET_PATH_LIMIT = 107  # sun_path of Linux has 108 bytes with the closing zero
 SPAWN_TIMEOUT_S = 90.0  # the first start computes JVM parameters, which takes some seconds on a loaded machine
 FAILED_EXIT_S = 10.0  # from saying why to being gone; an interpreter takes that long only on a very loaded machine
 POLL_S = 0.05
+SUSPEND_TIMEOUT_S = 75.0  # a savepoint that takes longer than a minute is given up by headraced
 STOP_TIMEOUT_S = 120.0  # writing class archives on the first stop takes the longest
 
 
@@ -133,7 +138,10 @@ def stop_stack(home: Home, *, clock: Clock) -> list[str]:
     Raises:
         Unavailable: the supervisor does not end in time.
     """
-    if find_status(home) is not None:
+    found = find_status(home)
+    if found is not None:
+        if any(process.name == "headraced" and process.state == "ready" for process in found.processes):
+            suspend_jobs(home)
         ask(home, Request("stop"), timeout_s=STOP_TIMEOUT_S)
     deadline = clock.monotonic_s() + STOP_TIMEOUT_S
     lock = take_lock(home) if home.root.is_dir() else None
@@ -152,6 +160,23 @@ def stop_stack(home: Home, *, clock: Clock) -> list[str]:
     finally:
         os.close(lock)
     return cleaned
+
+
+def suspend_jobs(home: Home) -> bool:
+    """Have headraced stop all jobs with savepoints, which it resumes at the next start; returns whether it did.
+
+    Without it nothing is lost either: jobs then start again from their last checkpoints.
+    """
+    address = urlsplit(home.load_stack().endpoints.headraced)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=SUSPEND_TIMEOUT_S)
+    try:
+        connection.request("POST", "/v1/jobs:suspend")
+        return connection.getresponse().status == 200
+    except OSError as error:
+        log.warning("jobs_not_suspended", reason=str(error))
+        return False
+    finally:
+        connection.close()
 
 
 def _environment() -> dict[str, str]:
