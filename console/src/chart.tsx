@@ -178,7 +178,7 @@ function drawMarks(u: uPlot, props: ChartProps): void {
     const y = u.valToPos(props.bound.value, "y", true);
     ctx.strokeStyle = ctx.fillStyle = cssColour("--bad");
     dashed([left, y], [left + width, y], [5, 4]);
-    ctx.fillText(props.bound.label, left + 6 * ratio, y - 9 * ratio);
+    ctx.fillText(props.bound.label, left + 6 * ratio, y + 9 * ratio);
   }
   let taken = -Infinity;
   for (const mark of [...(props.marks ?? [])].sort((a, b) => a.atMs - b.atMs)) {
