@@ -44,4 +44,6 @@ INSERT INTO cell_1s SELECT * FROM cell_now;
 
 INSERT INTO cell_1s_olap SELECT * FROM cell_now;
 
+INSERT INTO cell_latest SELECT * FROM cell_now;
+
 END;
