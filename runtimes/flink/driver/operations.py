@@ -14,6 +14,7 @@ import threading
 import urllib.request
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,7 +26,7 @@ from driver.session import Insert, Outcome, ParsedTables, Session
 from driver.tables import describe_table, short_type
 from driver.ticket import JvmLost, Ticket
 from headrace.core.clock import Clock
-from headrace.core.errors import HeadraceError, Invalid, Place
+from headrace.core.errors import HeadraceError, Invalid, NotFound, Place
 from headrace.core.home import Home
 from headrace.core.log import get_logger
 from headrace.core.schema import Column
@@ -175,6 +176,7 @@ class Operations:
         if request.job_id and not _HEX_ID.fullmatch(request.job_id):
             raise Invalid("job id is not 32 hexadecimal digits", operation="job.submit", context={"id": request.job_id})
         cluster = request.cluster or self._home.load_stack().endpoints.flink
+        _check_savepoint(request.savepoint_path)
         config = {**request.config, **_remote(cluster), "pipeline.name": request.job_name}
         if request.job_id:
             config["$internal.pipeline.job-id"] = request.job_id
@@ -214,7 +216,9 @@ class Operations:
         table = session.guarded(lambda: session.env.createTable(operation).fetch(request.limit + 1), place)
         ticket.cancel = lambda: _cancel_job(cluster, job_id)
         columns = tuple(_column(each) for each in table.getResolvedSchema().getColumns())
-        rows = session.guarded(lambda: read_rows(self._jvm.view, table), place)
+        zone = str(session.env.getConfig().getLocalTimeZone().getId())
+        instants = [zone == "UTC" and column.type.startswith("TIMESTAMP_LTZ") for column in columns]
+        rows = session.guarded(lambda: read_rows(self._jvm.view, table, instants=instants), place)
         return Rows(columns=columns, rows=rows[: request.limit], truncated=len(rows) > request.limit)
 
     def _session(self, config: dict[str, str], *, batch: bool, operation: str) -> Session:
@@ -262,6 +266,18 @@ def _remote(cluster: str) -> dict[str, str]:
         "python.executable": sys.executable,
         "python.client.executable": sys.executable,
     }
+
+
+def _check_savepoint(path: str) -> None:
+    """Refuse a local savepoint that is not there: with the adaptive scheduler the job would only fail afterwards."""
+    parts = urlsplit(path)
+    if parts.scheme == "file" and not Path(parts.path).exists():
+        raise NotFound(
+            "savepoint does not exist",
+            operation="job.submit",
+            context={"path": path},
+            hint="choose one that exists: `headrace job show`",
+        )
 
 
 def _cancel_job(cluster: str, job_id: str) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -15,8 +16,11 @@ import pyarrow as pa
 BATCH_ROWS = 10_000
 
 
-def read_rows(view: Any, table: Any) -> list[list[object]]:
-    """All rows of a Flink table (bounded; the caller has set a limit), as plain values."""
+def read_rows(view: Any, table: Any, *, instants: Sequence[bool]) -> list[list[object]]:
+    """All rows of a Flink table (bounded; the caller has set a limit), as plain values.
+
+    Arrow's timestamps come without a zone; `instants` says which columns are points in time in UTC and get their `Z`.
+    """
     batches = view.org.apache.flink.table.runtime.arrow.ArrowUtils.collectAsPandasDataFrame(table, BATCH_ROWS)
     pieces: list[bytes] = []
     while batches.hasNext():
@@ -26,9 +30,17 @@ def read_rows(view: Any, table: Any) -> list[list[object]]:
     rows: list[list[object]] = []
     with pa.ipc.open_stream(pa.BufferReader(b"".join(pieces))) as stream:
         for batch in stream:
-            columns = [[plain_value(value) for value in column.to_pylist()] for column in batch.columns]
+            columns = [
+                [_in_utc(value) if utc else plain_value(value) for value in column.to_pylist()]
+                for column, utc in zip(batch.columns, instants, strict=True)
+            ]
             rows.extend(list(row) for row in zip(*columns, strict=True))
     return rows
+
+
+def _in_utc(value: object) -> object:
+    text = plain_value(value)
+    return f"{text}Z" if isinstance(text, str) and not text.endswith("Z") else text
 
 
 def plain_value(value: object) -> object:

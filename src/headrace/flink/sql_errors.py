@@ -204,7 +204,7 @@ def _refused(causes: Sequence[JavaCause], *, operation: str) -> HeadraceError:
     root = causes[-1].message
     inner = _SERVER_SIDE.search(root)
     reason = _sentence(inner.group(1) if inner else _first_line(root))
-    if "DuplicateJobSubmission" in text + causes[-1].class_name:
+    if "DuplicateJobSubmission" in text + causes[-1].class_name or "has already been submitted" in text:
         return Conflict("a job with this id exists", operation=operation, hint="the earlier submission went through")
     if "Cannot find checkpoint or savepoint" in text:
         return NotFound(reason, operation=operation, hint="choose one that exists: `headrace job show`")
