@@ -9,7 +9,6 @@
 -- config: table.exec.mini-batch.size = 20000
 -- config: table.optimizer.agg-phase-strategy = TWO_PHASE
 -- config: pipeline.object-reuse = true
--- config: table.exec.sink.require-on-conflict = false
 
 -- 1. Lateness is a property of the row (see tables/cmcd_raw.sql): rows later than 5 s go to beacon_late and nowhere else here, in streaming and
 -- in batch alike. What Kafka stored more than 1 s out of the order of receiving is counted by ods_archive (beacon_disorder).
