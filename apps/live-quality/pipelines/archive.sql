@@ -4,6 +4,7 @@
 -- freshness: a file each checkpoint
 -- config: table.local-time-zone = UTC
 -- config: pipeline.object-reuse = true
+-- config: table.exec.sink.upsert-materialize = NONE
 
 EXECUTE STATEMENT SET
 BEGIN

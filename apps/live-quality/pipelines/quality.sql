@@ -9,6 +9,7 @@
 -- config: table.exec.mini-batch.size = 20000
 -- config: table.optimizer.agg-phase-strategy = TWO_PHASE
 -- config: pipeline.object-reuse = true
+-- config: table.exec.sink.upsert-materialize = NONE
 
 -- 1. Lateness is a property of the row (see tables/cmcd_raw.sql): rows later than 5 s go to beacon_late and nowhere else here, in streaming and
 -- in batch alike. What Kafka stored more than 1 s out of the order of receiving is counted by ods_archive (beacon_disorder).
@@ -81,6 +82,7 @@ SELECT sid, ts, ms, session_ms, cid, region, isp, is_first, ltc,
   seen / 64 AS has_e,
   CASE WHEN is_first THEN ms ELSE p_ms END AS from_ms,
   CASE WHEN CHAR_LENGTH(last_cdn) > 13 THEN SUBSTRING(last_cdn FROM 14) ELSE COALESCE(cdn, 'none') END AS cdn,
+  (CHAR_LENGTH(last_cdn) = 13 AND cdn IS NOT NULL) AS finds_cdn,
   CASE WHEN is_first OR p_code = 0 THEN '-' ELSE SUBSTRING('sprkaefqd' FROM p_code FOR 1) END AS state,
   CASE
     WHEN is_first OR p_code = 0 THEN '-'
@@ -96,7 +98,7 @@ FROM fact;
 -- 6. Sessions: what happened when, silence before the first frame (an empty window after the last beat), and totals once a minute.
 CREATE TEMPORARY VIEW session_event AS
 SELECT sid, session_ms, cid, region, isp,
-  CASE WHEN cdn <> 'none' THEN CONCAT(CAST(ms AS STRING), cdn) END AS cdn_at,
+  CASE WHEN finds_cdn THEN CONCAT(CAST(ms AS STRING), cdn) END AS cdn_at,
   CASE WHEN has_s = 1 THEN ms END AS s_ms,
   CASE WHEN has_p = 1 THEN ms END AS p_ms,
   CASE WHEN has_f = 1 THEN ms END AS f_ms,
@@ -106,13 +108,13 @@ SELECT sid, session_ms, cid, region, isp,
   ms AS last_ms,
   CAST(0 AS BIGINT) AS play_ms, CAST(0 AS BIGINT) AS stall_ms, CAST(0 AS BIGINT) AS stalls, CAST(0 AS BIGINT) AS br_ms, CAST(0 AS BIGINT) AS errors
 FROM session_beat
-WHERE has_s = 1 OR (has_p = 1 AND state <> 'p') OR has_f = 1 OR has_q = 1 OR has_d = 1
+WHERE has_s = 1 OR (has_p = 1 AND state <> 'p') OR has_f = 1 OR has_q = 1 OR has_d = 1 OR finds_cdn
 UNION ALL
-SELECT sid, session_ms, cid, region, isp, cdn_at, CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), CAST(NULL AS BIGINT),
+SELECT sid, session_ms, cid, region, isp, CAST(NULL AS STRING), CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), CAST(NULL AS BIGINT),
   CAST(NULL AS BIGINT), last_ms, last_ms, 0, 0, 0, 0, 0
 FROM (
   SELECT sid, MAX(session_ms) AS session_ms, MAX(cid) AS cid, MAX(region) AS region, MAX(isp) AS isp,
-    MAX(CASE WHEN cdn <> 'none' THEN CONCAT(CAST(ms AS STRING), cdn) END) AS cdn_at, MAX(ms) AS last_ms,
+    MAX(ms) AS last_ms,
     (EXTRACT(EPOCH FROM window_time) + 1) / 5 AS end_slot
   FROM HOP(TABLE session_beat, DESCRIPTOR(ts), INTERVAL '5' SECOND, INTERVAL '20' SECOND)
   WHERE played = 0
@@ -120,7 +122,7 @@ FROM (
 )
 WHERE last_ms / 5000 = end_slot - 4
 UNION ALL
-SELECT sid, session_ms, MAX(cid), MAX(region), MAX(isp), MIN(CASE WHEN cdn <> 'none' THEN CONCAT(CAST(ms AS STRING), cdn) END),
+SELECT sid, session_ms, MAX(cid), MAX(region), MAX(isp), CAST(NULL AS STRING),
   CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), MAX(ms),
   SUM(CASE WHEN state_eff = 'p' THEN ms - from_ms ELSE 0 END),
   SUM(CASE WHEN state_eff = 'r' THEN ms - from_ms ELSE 0 END),
