@@ -31,6 +31,7 @@ QUEUE_BATCHES_MAX = (
     2_000  # 100,000 reports, 20 s at 5,000/s, before the oldest are counted as lost by the replay itself
 )
 BLOCKS = 6
+LANES_PER_BLOCK = 4  # requests in flight a block: 6 x 4 x 50 reports, 12,000/s even when an acknowledgement takes 100 ms
 ORDER_TIMEOUT_S = 30.0
 
 T = TypeVar("T")
@@ -66,7 +67,7 @@ class Replayer:
         self.counts = ReplayCounts()
         self._clock = clock
         self._stream = stream
-        self._gateway = LanePool(gateway, size=2 * BLOCKS)
+        self._gateway = LanePool(gateway, size=LANES_PER_BLOCK * BLOCKS)
         self._steering = LanePool(steering, size=16)
         self._queues: list[deque[list[tuple[str, str]]]] = [deque() for _ in range(BLOCKS)]
         self._address = [""] * BLOCKS
@@ -85,7 +86,7 @@ class Replayer:
 
     async def run(self) -> None:
         """Tick until stopped, then deliver what is queued and close."""
-        senders = [asyncio.create_task(self._send_block(block)) for block in range(BLOCKS)]
+        senders = [asyncio.create_task(self._send_block(block)) for block in range(BLOCKS) for _ in range(LANES_PER_BLOCK)]
         pollers: set[asyncio.Task[None]] = set()
         while self._running:
             now_ms = self._clock.now_ms()
@@ -121,10 +122,9 @@ class Replayer:
             if not queue:
                 await self._clock.sleep_async(TICK_MS / 2000)
                 continue
-            batch = queue[0]
-            if await self._post(batch, self._address[block]):
-                queue.popleft()
-            else:
+            batch = queue.popleft()
+            if not await self._post(batch, self._address[block]):
+                queue.appendleft(batch)
                 self.counts.resent += len(batch)
                 await self._clock.sleep_async(0.5)
 
