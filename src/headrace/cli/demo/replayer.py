@@ -31,7 +31,8 @@ QUEUE_BATCHES_MAX = (
     2_000  # 100,000 reports, 20 s at 5,000/s, before the oldest are counted as lost by the replay itself
 )
 BLOCKS = 6
-LANES_PER_BLOCK = 4  # requests in flight a block: 6 x 4 x 50 reports, 12,000/s even when an acknowledgement takes 100 ms
+# Requests in flight a block: 6 x 4 x 50 reports, 12,000/s even when an acknowledgement takes 100 ms.
+LANES_PER_BLOCK = 4
 ORDER_TIMEOUT_S = 30.0
 
 T = TypeVar("T")
@@ -86,7 +87,9 @@ class Replayer:
 
     async def run(self) -> None:
         """Tick until stopped, then deliver what is queued and close."""
-        senders = [asyncio.create_task(self._send_block(block)) for block in range(BLOCKS) for _ in range(LANES_PER_BLOCK)]
+        senders = [
+            asyncio.create_task(self._send_block(block)) for block in range(BLOCKS) for _ in range(LANES_PER_BLOCK)
+        ]
         pollers: set[asyncio.Task[None]] = set()
         while self._running:
             now_ms = self._clock.now_ms()
