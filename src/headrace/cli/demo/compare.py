@@ -35,31 +35,33 @@ class TableRule(msgspec.Struct, frozen=True):
     final: Callable[[Row, int], bool]
 
 
+def session_final(last_ms: int, until_ms: int) -> bool:
+    """Whether a session whose last beat was at `last_ms` had ended and been summed up: silence passed, and its last minute."""
+    minute_end_ms = last_ms - last_ms % MINUTE_MS + MINUTE_MS
+    return max(minute_end_ms, last_ms + SILENCE_MS) < until_ms
+
+
+def _interval(row: Row, until_ms: int) -> bool:
+    return int(row["to_ms"]) < until_ms
+
+
+def _session(row: Row, until_ms: int) -> bool:
+    return session_final(int(row["last_ms"]), until_ms)
+
+
+def _minute(row: Row, until_ms: int) -> bool:
+    return int(row["window_start_ms"]) + MINUTE_MS + SILENCE_MS < until_ms
+
+
+def _second(row: Row, until_ms: int) -> bool:
+    return int(row["sec_ms"]) + 1000 < until_ms
+
+
 RULES = (
-    TableRule(
-        "play_interval", "quality", ("sid", "from_ms", "to_ms"), "kafka", lambda row, until: int(row["to_ms"]) < until
-    ),
-    TableRule(
-        "play_session",
-        "quality",
-        ("sid", "session_ms"),
-        "olap",
-        lambda row, until: int(row["last_ms"]) + SILENCE_MS + MINUTE_MS < until,
-    ),
-    TableRule(
-        "qoe_1m",
-        "quality",
-        ("window_start_ms", "region", "isp", "cdn", "cid"),
-        "olap",
-        lambda row, until: int(row["window_start_ms"]) + MINUTE_MS + SILENCE_MS < until,
-    ),
-    TableRule(
-        "cell_1s",
-        "cells",
-        ("sec_ms", "region", "isp", "cdn"),
-        "olap",
-        lambda row, until: int(row["sec_ms"]) + 1000 < until,
-    ),
+    TableRule("play_interval", "quality", ("sid", "from_ms", "to_ms"), "kafka", _interval),
+    TableRule("play_session", "quality", ("sid", "session_ms"), "olap", _session),
+    TableRule("qoe_1m", "quality", ("window_start_ms", "region", "isp", "cdn", "cid"), "olap", _minute),
+    TableRule("cell_1s", "cells", ("sec_ms", "region", "isp", "cdn"), "olap", _second),
 )
 OLAP_NAMES = {"cell_1s": "cell_1s_olap"}
 

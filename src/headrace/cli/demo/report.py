@@ -25,6 +25,7 @@ from headrace.cli.demo.compare import (
     compare,
     kafka_rows,
     olap_rows,
+    session_final,
     topic_end,
 )
 from headrace.cli.demo.conductor import FAULTY_CDN, RAMP_S, STREAM, Conductor
@@ -93,6 +94,11 @@ class Inspector:
         rows += _guard("recount", self._recount)
         return g.Report(guarantees=rows, details=self._details())
 
+    @property
+    def _until_ms(self) -> int:
+        """Event time that the watermark had passed when the traffic ended, with 2 s to spare."""
+        return self._run.ended_ms - round(WATERMARK_DELAY_S * 1000) - 2_000
+
     def _books(self) -> list[g.Guarantee]:
         now = gateway_books(self._endpoints)
         delta = {key: now[key] - self._before.books[key] for key in BOOKS}
@@ -133,7 +139,7 @@ class Inspector:
             outcomes[row["outcome"]] = outcomes.get(row["outcome"], 0) + 1
         attempts = sum(row["s_ms"] is not None for row in found)
         ours = {row["sid"]: row for row in found}
-        # A session that ended 30 s before the traffic did has its totals written; one still being counted proves nothing.
+        # A session that was not summed up yet when the traffic ended proves nothing.
         whole = [(session, session.whole_clip) for session in self._conductor.crowd.ended]
         pairs = [
             (clip.whole, ours[session.sid])
@@ -141,7 +147,7 @@ class Inspector:
             if clip
             and clip.whole
             and session.sid in ours
-            and int(ours[session.sid]["last_ms"]) < self._run.ended_ms - 90_000
+            and session_final(int(ours[session.sid]["last_ms"]), self._until_ms)
         ]
         joins = [
             float(row["join_ms"]) - page.join_ms
@@ -188,7 +194,7 @@ class Inspector:
             rule,
             streamed,
             read_rows(folder / rule.job / rule.name),
-            until_ms=self._run.ended_ms - round(WATERMARK_DELAY_S * 1000) - 2_000,
+            until_ms=self._until_ms,
         )
 
     def _spec(self, job: str) -> JobSpec:
