@@ -6,7 +6,7 @@ reports are one `Track`; its marks (cut, pathway switch, page stopwatch) come fr
 
 A `Clip` is a stretch of one track, its events at offsets from the clip's start:
 
-    start[cdn]    from the first event of an undisturbed player on that CDN
+    start[cdn]    the first 45 s of an undisturbed player on that CDN
     stuck[cdn]    from the moment its CDN was throttled, never steered away
     joining[cdn]  from the first event of a player that starts while its CDN is throttled
     moved[cdn]    from the moment a player of a throttled CDN changed its pathway
@@ -31,6 +31,8 @@ _VALUE = re.compile(r"(?:^|,)(ts|sn)=(\d+)")
 _SID = re.compile(r'sid="([^"]*)"')
 _CDN = re.compile(r'com\.headrace-cdn="([^"]*)"')
 CLIP_EVENTS_MIN = 5
+# A replayed session ends after this long, so that a demo of two minutes sees whole sessions come, go and be summed up.
+START_LENGTH_MAX_MS = 45_000
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -145,7 +147,10 @@ def _clips_of(
     first_cdn = next((found.group(1) for _, wire in events if (found := _CDN.search(wire))), cut_cdn)
     name = f"{source}#{track.sid}"
     if cut_ms is None:
-        return [_clip("start", first_cdn, name, events, whole=track.stopwatch)]
+        kept = [event for event in events if event[0] - events[0][0] <= START_LENGTH_MAX_MS]
+        # The page's sums are those of the whole session; they hold for its beginning only when it never stalled.
+        exact = len(kept) == len(events) or (track.stopwatch is not None and track.stopwatch.stalls == 0)
+        return [_clip("start", first_cdn, name, kept, whole=track.stopwatch if exact else None)]
     if first_cdn != cut_cdn:
         return []
     moved = next((at for at, old, new in track.switches if old == cut_cdn and new != cut_cdn and at > cut_ms), None)

@@ -9,7 +9,7 @@ told, posts reports to the gateway in batches by client address, and sends a bat
     its CDN degrades             stuck[cdn], from the recorded cut on
     it starts on a degraded CDN  joining[cdn]
     steering moves it away       moved[cdn], from the recorded pathway switch on
-    steering moves it otherwise  start[new], from the same offset on
+    steering moves it otherwise  start[new], from the same offset on (at most its middle)
     the clip ends                the session falls silent; a new one takes its place
 """
 
@@ -19,7 +19,7 @@ import heapq
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from headrace.cli.demo.clips import Clip, ClipLibrary, Event
+from headrace.cli.demo.clips import START_LENGTH_MAX_MS, Clip, ClipLibrary, Event
 from headrace.core.rand import Random
 
 ADDRESSES = (
@@ -112,12 +112,14 @@ class Crowd:
         old, session.cdn = session.cdn, cdn
         if not old:
             self._play(session, "joining" if cdn in self.degraded else "start", cdn, now_ms)
-        elif old in self.degraded:
+        elif old in self.degraded and self._library.of("moved", old):
             session.switches += 1
             self._play(session, "moved", old, now_ms)
         else:
             session.switches += 1
-            self._play(session, "start", cdn, now_ms, from_ms=now_ms - session.clip_started_ms)
+            self._play(
+                session, "start", cdn, now_ms, from_ms=min(now_ms - session.clip_started_ms, START_LENGTH_MAX_MS // 2)
+            )
 
     def degrade(self, cdn: str, now_ms: int) -> int:
         """The CDN crawls from now on; returns how many sessions that hits."""
