@@ -100,7 +100,7 @@ def test_weights_chart_is_painted_in_the_colours_of_the_cards(feed: Feed, page: 
     for slot in (0, 1):
         wait_until(
             lambda s=slot: page.evaluate(count, ["[data-test=chart-weights] canvas", s]) > 500,
-            timeout_s=20,
+            timeout_s=60,
             what=f"colour {slot}",
         )  # type: ignore[misc]
 
@@ -114,7 +114,7 @@ def test_selecting_a_region_narrows_the_board(feed: Feed, page: Page) -> None:
     expect(page.locator("[data-test=panel-steers] li")).to_have_count(1)
     wait_until(
         lambda: values(page, ".tile[data-test=sessions]") == [str(want.sessions)],
-        timeout_s=20,
+        timeout_s=60,
         what="the cell's sessions",
     )
     assert page.url.endswith("#/quality?region=north&isp=telecom")
