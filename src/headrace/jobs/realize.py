@@ -74,7 +74,11 @@ class Realizer:
                 return self._settle(job, State.FINISHED if isinstance(decision, Finish) else decision.state)
 
     def submit(self, job: Job, *, cause: str, actor: str) -> Job:
-        """Start a new attempt from the newest state; returns the job with the attempt's id."""
+        """Start a new attempt from the newest state; returns the job with the attempt's id.
+
+        A driver that does not answer at all (the stack is starting) makes no attempt and counts as no failure.
+        """
+        self.driver.ping()
         now_ms, restore = self.clock.now_ms(), self.newest_state(job)
         if job.flink_job_id:
             self.jobs.end_attempt(job.flink_job_id, outcome="lost", now_ms=now_ms)

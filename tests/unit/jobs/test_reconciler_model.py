@@ -13,7 +13,7 @@ import pytest
 from tests.unit.platform_fakes import Crash
 from tests.unit.platform_parts import PIPELINE, Parts, deployed, make_parts
 
-from headrace.core.errors import HeadraceError
+from headrace.core.errors import HeadraceError, Unavailable
 from headrace.jobs.model import Desired, State
 
 STEPS = 30
@@ -177,3 +177,20 @@ def test_checkpoints_of_ended_attempts_are_removed_once_the_new_one_has_its_own(
     parts.cluster.checkpoint(parts.jobs.get("total").flink_job_id, 1)
     parts.settle(40)
     assert not (parts.home.checkpoints / first).exists()
+
+
+def test_a_driver_that_is_still_starting_costs_no_attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the stack's start the job waits for the driver: no failure is counted, and it runs as soon as the driver answers."""
+    parts = make_parts(tmp_path)
+    deployed(parts)
+    parts.cluster.restart()
+
+    def refuse() -> None:
+        raise Unavailable("driver is not running")
+
+    with monkeypatch.context() as starting:
+        starting.setattr(parts.driver, "ping", refuse)
+        parts.settle(20)
+    assert (len(parts.driver.submits), parts.jobs.get("total").failures) == (1, 0)
+    parts.settle(4)
+    assert len(parts.cluster.alive("total")) == 1
