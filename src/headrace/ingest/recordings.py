@@ -1,7 +1,7 @@
 """Recordings of real players: read them, and turn their events back into the lines that players sent.
 
-A recording is JSON lines `{"t": seconds, "k": kind, ...}` written by the capture server of the player lab. Kind `cmcd` holds
-one event report in `ev`: CMCD keys to the text of their values, with the quotes of strings taken off (`"sid": "s0"`) and inner
+A recording is JSON lines `{"t": seconds, "k": kind, ...}` written by `headrace demo-live --record`. Kind `cmcd` holds one event
+report: the line as it was sent in `wire`, or, in older recordings, its fields in `ev`: CMCD keys to the text of their values, with the quotes of strings taken off (`"sid": "s0"`) and inner
 lists left as they were (`"br": "(1720)"`). Other kinds (`js`, `steer`, `decide`) are kept as they are for whoever wants them.
 
 `encode_cmcd` is the inverse of that: keys in alphabetical order, strings quoted, separated by commas, as the CMCD reporter of
@@ -10,6 +10,7 @@ lists left as they were (`"br": "(1720)"`). Other kinds (`js`, `steer`, `decide`
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ import msgspec
 from headrace.core.errors import Invalid, Place
 from headrace.ingest.cmcd import STRING_KEYS, STRING_LIST_KEYS, is_custom_key
 
+_MEMBER = re.compile(r'(?P<key>[^=,]+)(?:=(?P<value>"(?:[^"\\]|\\.)*"|\([^)]*\)|[^,]*))?(?:,|$)')
 _NUMBER_CHARACTERS = frozenset("0123456789.-")
 
 
@@ -32,6 +34,7 @@ class RecordedEvent(msgspec.Struct, frozen=True):
 class _Line(msgspec.Struct):
     t: float
     k: str
+    wire: str = ""
     ev: dict[str, Any] = {}
     q: dict[str, Any] = {}
     prio: list[str] = []
@@ -55,8 +58,23 @@ def read_recording(lines: Iterable[str | bytes], *, file: str = "recording") -> 
                 place=Place(file, number),
                 hint="each line is a JSON object with t (seconds), k (kind) and ev (fields)",
             ) from error
-        fields = line.ev or {key: value for key, value in (("q", line.q), ("prio", line.prio)) if value}
+        fields = (
+            line.ev
+            or decode_wire(line.wire)
+            or {key: value for key, value in (("q", line.q), ("prio", line.prio)) if value}
+        )
         yield RecordedEvent(round(line.t * 1000), line.k, fields)
+
+
+def decode_wire(wire: str) -> dict[str, Any]:
+    """The fields of a report as sent, in the form of `ev`: quotes of strings taken off, a key without a value is True."""
+    return {match["key"]: _decode_value(match["value"]) for match in _MEMBER.finditer(wire)}
+
+
+def _decode_value(text: str | None) -> Any:
+    if text is None:
+        return True
+    return re.sub(r"\\(.)", r"\1", text[1:-1]) if text.startswith('"') else text
 
 
 def beacons(events: Iterable[RecordedEvent]) -> Iterator[RecordedEvent]:

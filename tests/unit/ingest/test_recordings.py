@@ -4,7 +4,7 @@ import pytest
 
 from headrace.core.errors import Invalid
 from headrace.ingest.cmcd import parse_line
-from headrace.ingest.recordings import RecordedEvent, beacons, encode_cmcd, read_recording, shifted
+from headrace.ingest.recordings import RecordedEvent, beacons, decode_wire, encode_cmcd, read_recording, shifted
 
 LINES = [
     '{"t": 1795364251.4134, "k": "cmcd", "ev": {"br": "(1720)", "cid": "room1", "e": "rr", "rc": "200", "sid": "s0", '
@@ -60,3 +60,15 @@ def test_shifted_changes_only_identity_and_time() -> None:
     assert shifted(event.fields, sid="p1", shift_ms=5) == {"sid": "p1", "cid": "room1", "ts": "1005", "e": "ps"}
     assert shifted(event.fields, sid="p1", shift_ms=5, cid="room2")["cid"] == "room2"
     assert event.fields["sid"] == "s0"
+
+
+def test_a_report_as_sent_survives_reading() -> None:
+    """Strings, lists, numbers, flags and custom keys of a wire line come back as they were."""
+    wire = 'bl=(3500),br=(1720),bs,cen="in\\"flight",com.headrace-age=1290,com.headrace-cdn="A",e=ce,sid="a,b=c",ts=17,url="http://x/y?a=1,2"'
+    fields = decode_wire(wire)
+    assert fields["sid"] == "a,b=c"
+    assert fields["cen"] == 'in"flight'
+    assert fields["bs"] is True
+    assert encode_cmcd(fields) == wire
+    (event,) = beacons(read_recording(['{"t": 1, "k": "cmcd", "wire": "e=t,sid=\\"s0\\",ts=5"}']))
+    assert event.fields == {"e": "t", "sid": "s0", "ts": "5"}
