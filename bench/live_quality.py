@@ -1,0 +1,217 @@
+"""The live-quality numbers that `headrace bench live-quality` publishes.
+
+    python bench/live_quality.py --json [--quick]
+
+1. Freshness: a stack of its own, the app deployed, replayed players at about 5,000 beacons/s. Event to decision in Redis (p99),
+   and how long after a minute's end plus watermark delay `qoe_1m` is readable.
+2. Backlog: the job `quality` (DWD + DWS) is stopped with a savepoint, beacons pile up in Kafka, the job is deployed again; beacons/s
+   from its first to its last one, CPU seconds of the TaskManagers per million.
+3. Gateway: `bench/gateway.py`, with a broker of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from headrace.cli.demo.clips import ClipLibrary
+from headrace.cli.demo.compare import kafka_rows, topic_end
+from headrace.cli.demo.conductor import bring_up, command
+from headrace.cli.demo.guarantees import percentile
+from headrace.cli.demo.observe import Loop, ReadableMinutes, decision_latencies_s
+from headrace.cli.demo.replay import Crowd
+from headrace.cli.demo.replayer import Replayer
+from headrace.cli.demo.report import WATERMARK_DELAY_S
+from headrace.core.clock import SystemClock
+from headrace.core.home import Endpoints, Home
+from headrace.core.rand import seeded
+from headrace.serve.olap_client import OlapClient
+from headrace.stack.client import status
+
+ROOT = Path(__file__).resolve().parents[1]
+APP = ROOT / "apps/live-quality"
+SESSIONS = 3200  # a recorded player sends about 1.6 beacons a second
+SAMPLE = 3000
+CATCH_UP_TIMEOUT_S = 300.0
+CLOCK = SystemClock()
+
+
+def say(text: str) -> None:
+    """Progress, to stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def replay(endpoints: Endpoints, *, seconds: float) -> tuple[Replayer, ReadableMinutes, int]:
+    """Replay players without any fault for so long; returns what was seen and when it began (ms)."""
+    crowd = Crowd(
+        ClipLibrary.load(APP / "recordings"), seeded(1), size=SESSIONS, tag=f"b{CLOCK.now_ms() // 1000 % 1_000_000}"
+    )
+    replayer = Replayer(crowd, gateway=endpoints.gateway, steering=endpoints.steering, stream="cmcd_raw", clock=CLOCK)
+    started_ms = CLOCK.now_ms()
+    minutes = ReadableMinutes(endpoints.olap, CLOCK, since_ms=started_ms)
+    traffic = threading.Thread(target=lambda: asyncio.run(replayer.run()), daemon=True)
+    with Loop(CLOCK, minutes.step):
+        traffic.start()
+        CLOCK.sleep(seconds)
+        replayer.stop()
+        traffic.join()
+        CLOCK.sleep(10.0)
+    return replayer, minutes, started_ms
+
+
+def freshness(endpoints: Endpoints, *, seconds: float) -> dict[str, Any]:
+    """Event to decision and minute to readable at the replayed rate."""
+    say(f"freshness: {SESSIONS} sessions for {seconds:g} s")
+    replayer, minutes, started_ms = replay(endpoints, seconds=seconds)
+    rows = [row for row, _ in kafka_rows(endpoints.kafka, "ods.cmcd_raw")]
+    mine = [row for row in rows if row["e"] != "rr" and row["recv_ms"] >= started_ms + 20_000]
+    chosen = seeded(1).sample(mine, min(SAMPLE, len(mine)))
+    cells = [(row, at) for row, at in kafka_rows(endpoints.kafka, "dws.cell_1s") if at >= started_ms]
+    with OlapClient(endpoints.olap) as olap:
+        made = olap.query(
+            "SELECT ts_ms, region, isp FROM decision_log WHERE ts_ms >= {a:Int64} ORDER BY ts_ms",
+            params={"a": started_ms},
+        )
+    latencies = decision_latencies_s(
+        [(f"{row['region']}|{row['isp']}|{row.get('cdn') or 'none'}", int(row["ts_ms"])) for row in chosen],
+        [(f"{row['region']}|{row['isp']}|{row['cdn']}", int(row["last_ts_ms"]), at) for row, at in cells],
+        [(f"{row['region']}|{row['isp']}", int(row["ts_ms"])) for row in made],
+    )
+    delays = [delay - WATERMARK_DELAY_S for delay in minutes.delays_s()]
+    return {
+        "beacons_per_s": round(replayer.counts.sent / seconds),
+        "event_to_decision_s": {"p50": percentile(latencies, 0.5), "p99": percentile(latencies, 0.99)},
+        "qoe_1m_readable_s": max(delays, default=None),
+        "minutes": len(delays),
+    }
+
+
+def backlog(home: Home, endpoints: Endpoints, *, seconds: float) -> dict[str, Any]:
+    """Catch up what piled up while the job was stopped."""
+    command("job", "stop", "quality", home=home)
+    before = topic_end(endpoints.kafka, "ods.cmcd_raw")
+    say(f"backlog: filling for {seconds:g} s")
+    _fill(endpoints, seconds=seconds)
+    rows = topic_end(endpoints.kafka, "ods.cmcd_raw") - before
+    cpu_before = _taskmanager_cpu_s(home)
+    command("job", "deploy", str(APP), "quality", home=home)
+    first, last = _catch_up(endpoints, rows)
+    return {
+        "rows": rows,
+        "seconds": round(last - first, 1),
+        "beacons_per_s": round(rows / max(last - first, 0.1)),
+        "cpu_s_per_million": round((_taskmanager_cpu_s(home) - cpu_before) / rows * 1e6, 1),
+    }
+
+
+def _fill(endpoints: Endpoints, *, seconds: float) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        bodies = Path(folder) / "bodies"
+        subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                f"import sys; sys.path.insert(0, {str(ROOT / 'bench')!r}); import gateway, pathlib; gateway.write_bodies(pathlib.Path({str(bodies)!r}), pathlib.Path({str(APP / 'recordings')!r}))",
+            ],
+            check=True,
+        )
+        port = endpoints.gateway.rsplit(":", 1)[1]
+        subprocess.run(
+            [
+                sys.executable,
+                str(ROOT / "bench/gateway_load.py"),
+                "--bodies",
+                str(bodies),
+                "--port",
+                port,
+                "--seconds",
+                str(seconds),
+            ],
+            check=True,
+            stdout=sys.stderr,
+        )
+
+
+def _taskmanager_cpu_s(home: Home) -> float:
+    pids = [one.pid for one in status(home).processes if one.name.startswith("taskmanager")]
+    return sum(sum(psutil.Process(pid).cpu_times()[:2]) for pid in pids)
+
+
+def _catch_up(endpoints: Endpoints, rows: int) -> tuple[float, float]:
+    """When the job had read its first and its last row of the backlog, monotonic s."""
+    first = 0.0
+    deadline = CLOCK.monotonic_s() + CATCH_UP_TIMEOUT_S
+    with httpx.Client(base_url=endpoints.flink, timeout=5.0, trust_env=False) as flink:
+        while CLOCK.monotonic_s() < deadline:
+            read = _rows_read(flink)
+            if read and not first:
+                first = CLOCK.monotonic_s()
+            if read >= rows:
+                return first, CLOCK.monotonic_s()
+            CLOCK.sleep(0.25)
+    raise SystemExit(f"the job did not catch up {rows} rows in {CATCH_UP_TIMEOUT_S} s")
+
+
+def _rows_read(flink: httpx.Client) -> int:
+    jobs = flink.get("/jobs/overview").json()["jobs"]
+    running = next((job["jid"] for job in jobs if job["name"] == "quality" and job["state"] == "RUNNING"), None)
+    if running is None:
+        return 0
+    vertices = flink.get(f"/jobs/{running}").json()["vertices"]
+    source = next(vertex for vertex in vertices if vertex["name"].startswith("Source"))
+    found = flink.get(f"/jobs/{running}/vertices/{source['id']}/subtasks/metrics").json()
+    names = ",".join(
+        one["id"] for one in found if one["id"].startswith("Source__") and one["id"].endswith("numRecordsIn")
+    )
+    values = (
+        flink.get(
+            f"/jobs/{running}/vertices/{source['id']}/subtasks/metrics", params={"get": names, "agg": "sum"}
+        ).json()
+        if names
+        else []
+    )
+    return int(sum(float(one["sum"]) for one in values))
+
+
+def gateway() -> dict[str, Any]:
+    """What bench/gateway.py prints."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "bench/gateway.py"), "--json", "--quick"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--quick", action="store_true")
+    arguments = parser.parse_args()
+    result: dict[str, Any] = {"gateway": gateway()}
+    with tempfile.TemporaryDirectory(prefix="hr-bench-") as folder:
+        home = Home(Path(folder))
+        try:
+            endpoints = bring_up(home, APP, say=say)
+            result["freshness"] = freshness(endpoints, seconds=100 if arguments.quick else 240)
+            result["backlog"] = backlog(home, endpoints, seconds=20 if arguments.quick else 60)
+        finally:
+            command("down", home=home)
+    print(json.dumps(result) if arguments.json else json.dumps(result, indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
