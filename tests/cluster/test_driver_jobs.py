@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -98,7 +99,7 @@ def test_a_job_runs_on_the_cluster_and_restarts_from_its_savepoint(
 
 def test_a_chosen_job_id_makes_a_submission_safe_to_repeat(client: DriverClient, flink: FlinkRest) -> None:
     """The second submission with the same id is a Conflict; exactly one job runs."""
-    job_id = "0123456789abcdef" * 2
+    job_id = uuid.uuid4().hex
     assert start(client, "driver-once", job_id=job_id) == job_id
     with pytest.raises(Conflict, match="a job with this id exists"):
         start(client, "driver-once", job_id=job_id)

@@ -309,10 +309,21 @@ class FlinkRest:
         return self._get(f"/jobs/{job_id}/checkpoints", Checkpoints)
 
     def failures(self, job_id: str, *, limit: int = 20) -> tuple[Failure, ...]:
-        """The exception history with failure labels, newest first."""
+        """The exception history with failure labels, newest first.
+
+        A job that failed before it had tasks (a restore that cannot work) has no history; its result says why.
+        """
         answer = self._json("GET", f"/jobs/{job_id}/exceptions", params={"maxExceptions": str(limit)})
         entries = (answer.get("exceptionHistory") or {}).get("entries") or []
-        return _convert(entries, tuple[Failure, ...])
+        return _convert(entries, tuple[Failure, ...]) or self._result_failure(job_id)
+
+    def _result_failure(self, job_id: str) -> tuple[Failure, ...]:
+        result = self._json("GET", f"/jobs/{job_id}/execution-result").get("job-execution-result") or {}
+        cause = result.get("failure-cause")
+        if not cause:
+            return ()
+        at_ms = self.job(job_id).ended_at_ms
+        return (Failure(name=str(cause.get("class")), stack=str(cause.get("stack-trace")), at_ms=at_ms),)
 
     def end_cause(self, job_id: str) -> Failure | None:
         """Why a job that has ended did not finish; None while it runs, and for one that finished.

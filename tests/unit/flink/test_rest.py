@@ -74,7 +74,26 @@ def test_failures_are_newest_first_with_labels_and_a_summary() -> None:
     failure = always({"exceptionHistory": {"entries": [entry], "truncated": False}}).failures(JOB)[0]
     assert failure.summary == "java.io.IOException: disk full"
     assert (failure.labels, failure.at_ms, failure.task) == ({"type": "disk"}, 5, "t")
-    assert always({"exceptionHistory": {"entries": []}}).failures(JOB) == ()
+    assert always({"exceptionHistory": {"entries": []}, "status": {"id": "IN_PROGRESS"}}).failures(JOB) == ()
+
+
+def test_a_job_that_failed_before_it_ran_says_why() -> None:
+    """Without an exception history, the job's result is asked."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/exceptions"):
+            return httpx.Response(200, json={"exceptionHistory": {"entries": [], "truncated": False}})
+        if request.url.path.endswith("/execution-result"):
+            cause = {"class": "x.Failed", "stack-trace": "x.Failed: cannot map state\n\tat y"}
+            return httpx.Response(
+                200, json={"status": {"id": "COMPLETED"}, "job-execution-result": {"failure-cause": cause}}
+            )
+        return httpx.Response(
+            200, json={"jid": JOB, "name": "j", "state": "FAILED", "start-time": 1, "end-time": 9, "duration": 8}
+        )
+
+    failure = rest(answer).failures(JOB)[0]
+    assert (failure.summary, failure.at_ms) == ("x.Failed: cannot map state", 9)
 
 
 def test_checkpoints_without_any() -> None:
