@@ -122,7 +122,7 @@ def start_jvm(
 def _connect() -> Any:
     """PyFlink's gateway, with its watchdog registered before its 40 imports, not after.
 
-    The JVM exits when no watchdog is registered within 10 s; on a loaded machine the imports alone took longer.
+    The JVM exits when no watchdog is registered within 10 s, which a loaded machine can need for the imports alone.
     """
     import_view = java_gateway.import_flink_view
     java_gateway.import_flink_view = lambda _: None
