@@ -26,8 +26,10 @@ MINUTE_MS = 60_000
 PRELOAD_MS = 1_000  # a page that plays at once preloads just before it starts
 SLOW_RESPONSE_MS = 1_000  # a segment's duration
 SLOW_FETCH_AGE_MS = 1_200  # what a `slow` event means when it carries no age: 1.2 x segment duration
+STATES = "sprkaefqd"  # of two states under one sn in one millisecond the later in this list wins
 NO_CDN = "none"
 UNKNOWN_STATE = "-"
+STATES = "sprkaefqd"  # in this order, the later wins between states of one millisecond and one sequence number
 JOIN_BOUNDS_MS = (250, 500, 750, 1000, 1500, 2000, 3000, 5000, 10000)
 
 
@@ -237,11 +239,12 @@ def _sessions_of(rows: Sequence[Row]) -> Iterator[list[Beat]]:
 
 
 def _beat(rows: Sequence[Row]) -> Beat:
-    stated = [(row.sn or 0, row.sta) for row in rows if row.sta]
+    stated = [(row.sn or 0, STATES.find(row.sta) + 1) for row in rows if row.sta is not None]
+    place = max(stated)[1] if stated else 0
     return Beat(
         sid=rows[0].sid,
         ms=rows[0].ts_ms,
-        state=max(stated)[1] if stated else None,
+        state=max(stated, key=lambda one: (one[0], STATES.find(one[1])))[1] if stated else None,
         states=frozenset(state for _, state in stated),
         error=any(row.e == "e" for row in rows),
         cid=max(row.cid or "" for row in rows),
