@@ -26,7 +26,6 @@ MINUTE_MS = 60_000
 PRELOAD_MS = 1_000  # a page that plays at once preloads just before it starts
 SLOW_RESPONSE_MS = 1_000  # a segment's duration
 SLOW_FETCH_AGE_MS = 1_200  # what a `slow` event means when it carries no age: 1.2 x segment duration
-STATES = "sprkaefqd"  # of two states under one sn in one millisecond the later in this list wins
 NO_CDN = "none"
 UNKNOWN_STATE = "-"
 STATES = "sprkaefqd"  # in this order, the later wins between states of one millisecond and one sequence number
@@ -244,8 +243,8 @@ def _beat(rows: Sequence[Row]) -> Beat:
     return Beat(
         sid=rows[0].sid,
         ms=rows[0].ts_ms,
-        state=max(stated, key=lambda one: (one[0], STATES.find(one[1])))[1] if stated else None,
-        states=frozenset(state for _, state in stated),
+        state=STATES[place - 1] if place else None,  # a state that no standard knows is none
+        states=frozenset(row.sta for row in rows if row.sta is not None),
         error=any(row.e == "e" for row in rows),
         cid=max(row.cid or "" for row in rows),
         region=max(row.region or "" for row in rows),
