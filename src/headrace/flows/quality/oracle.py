@@ -219,7 +219,10 @@ def recount(rows: Iterable[Row]) -> Recount:
         _session(list(part)) for _, part in groupby(sorted(walked), key=lambda item: (item.sid, item.session_ms))
     ]
     return Recount(
-        late=sorted((row for row in unique if row.late_ms > LATE_MS), key=lambda row: (row.sid, row.sn or 0)),
+        late=sorted(
+            (row for row in unique if row.late_ms > LATE_MS),
+            key=lambda row: (row.sid, row.sn or 0, row.ts_ms, row.e, repr(row)),
+        ),
         intervals=sorted(interval for interval in walked if not interval.first),
         sessions=sessions,
         minutes=_minutes(on_time, walked, sessions),
