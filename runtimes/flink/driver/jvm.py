@@ -90,7 +90,7 @@ def start_jvm(
         f"-Xmx{HEAP_MIB}m",
         "-XX:+UseSerialGC",
         # The quick compiler only: planning code runs too seldom for the optimizing one to pay its own way (warm-up
-        # 21 s instead of 35 s, validation about as fast, both measured on two overloaded cores).
+        # 21 s instead of 35 s, one start each at different loads; validation was not compared).
         "-XX:TieredStopAtLevel=1",
         "-XX:+ExitOnOutOfMemoryError",
         "-XX:+IgnoreUnrecognizedVMOptions",
