@@ -123,6 +123,8 @@ def run(path: Path, calls: int) -> dict[str, object]:
     """All measurements on one driver."""
     known = tables()
     with DriverClient(path) as client:
+        while not client.ping().warm:
+            time.sleep(0.2)
         return {
             "parse_table": measure(client, (ParseTable(Script(f"{known[0].ddl} -- {i}")) for i in range(calls))),
             "validate": measure(client, (Validate(script=script(i), tables=known) for i in range(calls))),

@@ -40,7 +40,7 @@ from headrace.stack.client import status
 
 ROOT = Path(__file__).resolve().parents[1]
 APP = ROOT / "apps/live-quality"
-SESSIONS = 3200  # a recorded player sends about 1.6 beacons a second
+SESSIONS = 4000  # a recorded player sends about 1.3 beacons a second
 SAMPLE = 3000
 CATCH_UP_TIMEOUT_S = 300.0
 CLOCK = SystemClock()
@@ -87,7 +87,8 @@ def freshness(endpoints: Endpoints, *, seconds: float) -> dict[str, Any]:
         [(f"{row['region']}|{row['isp']}|{row['cdn']}", int(row["last_ts_ms"]), at) for row, at in cells],
         [(f"{row['region']}|{row['isp']}", int(row["ts_ms"])) for row in made],
     )
-    delays = [delay - WATERMARK_DELAY_S for delay in minutes.delays_s()]
+    ended = (started_ms + 20_000, CLOCK.now_ms() - 20_000)
+    delays = minutes.delays_s(ended=ended, watermark_delay_s=WATERMARK_DELAY_S)
     return {
         "beacons_per_s": round(replayer.counts.sent / seconds),
         "event_to_decision_s": {"p50": percentile(latencies, 0.5), "p99": percentile(latencies, 0.99)},

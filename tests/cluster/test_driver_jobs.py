@@ -189,6 +189,7 @@ def test_plans_come_as_text_and_json(client: DriverClient) -> None:
     compiled = client.compile(Compile(script=COUNT, tables=TABLES))
     assert (compiled.sources, compiled.sinks) == (("ticks",), ("counts",))
     assert '"flinkVersion"' in compiled.plan
+    assert client.compile(Compile(script=COUNT, tables=TABLES)).plan == compiled.plan
 
 
 def test_a_cluster_that_is_not_there_is_unavailable(client: DriverClient) -> None:

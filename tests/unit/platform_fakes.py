@@ -177,8 +177,23 @@ class FakeDriver:
 
     def compile(self, request: Compile) -> Compiled:
         """As the seam says."""
-        _refuse_broken(request.script.text, request.script.file)
-        return Compiled(plan='{"nodes": []}')
+        read = self.validate(Validate(script=request.script, tables=request.tables, config=request.config))
+        return Compiled(
+            plan='{"nodes": []}',
+            sources=read.sources,
+            sinks=read.sinks,
+            settings=read.settings,
+            problems=read.problems
+            or (
+                ()
+                if read.sinks
+                else (
+                    Invalid(
+                        "script writes nothing", place=Place(request.script.file, 1, 1), hint="add an INSERT INTO"
+                    ).body(),
+                )
+            ),
+        )
 
     def submit(self, request: Submit) -> Submitted:
         """As the seam says."""

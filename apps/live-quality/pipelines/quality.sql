@@ -4,6 +4,7 @@
 -- freshness: qoe_1m readable 3 s after the end of the minute plus the watermark delay of 6 s
 -- config: table.local-time-zone = UTC
 -- config: table.exec.state.ttl = 1 h
+-- config: execution.buffer-timeout.interval = 100 ms
 -- config: table.exec.mini-batch.enabled = true
 -- config: table.exec.mini-batch.allow-latency = 1 s
 -- config: table.exec.mini-batch.size = 20000

@@ -1,6 +1,6 @@
 """Entry: `python -m driver --socket S --home H`, in the Flink environment, with PYTHONPATH=src.
 
-The socket file appears only when the JVM is warm. Exit codes: 0 after SIGTERM, 2 when it cannot start, 70 when a call
+The socket file appears when the JVM answers; it is warmed meanwhile, when nobody asks. Exit codes: 0 after SIGTERM, 2 when it cannot start, 70 when a call
 hung, 71 when the JVM was lost; the supervisor restarts it in the last two cases.
 """
 
@@ -12,9 +12,11 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import pyflink
+from py4j.protocol import Py4JError
 
 from driver.jvm import start_jvm
 from driver.operations import Operations
@@ -58,12 +60,19 @@ def _serve(home: Home, flink_home: Path, path: Path, *, jars: list[Path], work: 
     try:
         started = clock.monotonic_s()
         operations = Operations(jvm, home, clock)
-        operations.warm_up()
-        log.info("jvm_warm", start_s=round(started - begin, 1), warm_s=round(clock.monotonic_s() - started, 1))
+        log.info("jvm_started", start_s=round(started - begin, 1))
+        threading.Thread(target=_warm_up, args=(operations,), name="warm-up", daemon=True).start()
         server = Server(operations, path, clock=clock, jvm_alive=lambda: jvm.alive)
         return asyncio.run(server.serve())
     finally:
         jvm.stop()
+
+
+def _warm_up(operations: Operations) -> None:
+    try:
+        operations.warm_up()
+    except (HeadraceError, Py4JError) as error:  # a JVM that is gone is noticed by the server; a cold one still plans
+        log.warning("warm_up_failed", reason=str(error))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ A `Ticket` tells the server how to stop a query that ran out of time.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -57,6 +58,8 @@ log = get_logger("headrace.driver")
 _HEX_ID = re.compile(r"[0-9a-f]{32}")
 _SECTION = re.compile(r"^== (.+?) ==\n", re.MULTILINE)
 WARM_UP_ROUNDS = 6
+WARM_UP_DELAY_S = 15.0  # while a stack starts, its other processes need the machine more
+WARM_UP_PAUSE_S = 0.2
 _WARM_TABLE = """CREATE TABLE warm_source (k STRING NOT NULL, n BIGINT, at_ms BIGINT,
   ts AS TO_TIMESTAMP_LTZ(at_ms, 3), WATERMARK FOR ts AS ts - INTERVAL '5' SECOND) WITH ('connector' = 'datagen')"""
 _WARM_SINK = "CREATE TABLE warm_sink (k STRING, w TIMESTAMP(3), n BIGINT) WITH ('connector' = 'blackhole')"
@@ -66,9 +69,9 @@ INSERT INTO warm_sink SELECT u, window_start, SUM(n) FROM TABLE(
   TUMBLE(TABLE warm_view, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) GROUP BY u, window_start, window_end;
 INSERT INTO warm_sink SELECT k, CAST(MAX(ts) AS TIMESTAMP(3)), COUNT(DISTINCT n) FILTER (WHERE n > 1)
   FROM warm_source GROUP BY k"""
-
-
 CANCEL_TIMEOUT_S = 5.0
+# A plan knows tables by name and schema. Their options (addresses, transactional ids) are those of the stack that runs it.
+_PLAN_CONFIG = {"table.plan.compile.catalog-objects": "SCHEMA", "table.plan.restore.catalog-objects": "ALL"}
 
 
 class Operations:
@@ -92,30 +95,47 @@ class Operations:
             Query: self.query,
         }
         self.requests = 0
+        self._running = 0
+        self._warm = False
 
     def handle(self, request: Request, ticket: Ticket) -> Response:
         """Answer one request; raises the HeadraceError to be sent instead."""
         self.requests += 1
+        self._running += 1
         try:
             return self._handlers[type(request)](request, ticket)
         except Py4JNetworkError as error:
             raise JvmLost(str(error)) from error
+        finally:
+            self._running -= 1
 
     def warm_up(self) -> None:
-        """Load the planner's classes and let the JVM compile its hot paths, so that the first user does not wait."""
+        """Load the planner's classes and let the JVM compile its hot paths, so that the first user does not wait.
+
+        Runs beside the server and lets requests go first: they warm the JVM as well.
+        """
         tables = (TableDef(name="warm_source", ddl=_WARM_TABLE), TableDef(name="warm_sink", ddl=_WARM_SINK))
+        self._clock.sleep(WARM_UP_DELAY_S)
+        begin = self._clock.monotonic_s()
         for number in range(WARM_UP_ROUNDS):
-            begin = self._clock.monotonic_s()
+            while self._running:
+                self._clock.sleep(WARM_UP_PAUSE_S)
             self.parse_table(ParseTable(Script(f"{_WARM_TABLE} -- {number}")), Ticket())
             self.validate(Validate(script=Script(_WARM_SCRIPT), tables=tables, plan=number % 2 == 0), Ticket()).check()
-            log.debug("warm_up_round", number=number, elapsed_ms=round((self._clock.monotonic_s() - begin) * 1000))
+        self._warm = True
+        log.info("driver_warm", elapsed_s=round(self._clock.monotonic_s() - begin, 1))
 
     def ping(self, _: Ping, __: Ticket) -> Pong:
         """Say who answers, after asking the JVM for its pid, so that a hung JVM does not look well."""
         pid = int(self._jvm.view.java.lang.ProcessHandle.current().pid())
         uptime_ms = round((self._clock.monotonic_s() - self._started_s) * 1000)
         return Pong(
-            flink_version=self._flink_version, pid=os.getpid(), jvm_pid=pid, uptime_ms=uptime_ms, requests=self.requests
+            flink_version=self._flink_version,
+            pid=os.getpid(),
+            jvm_pid=pid,
+            uptime_ms=uptime_ms,
+            requests=self.requests,
+            warm=self._warm,
         )
 
     def parse_table(self, request: ParseTable, _: Ticket) -> ParsedTable:
@@ -163,13 +183,26 @@ class Operations:
         """Flink's stable plan of all INSERTs as JSON."""
         if request.batch:
             raise Invalid("plans are compiled for streaming only", operation="script.compile")
-        session, outcome = self._run(request, "script.compile")
-        _require_inserts(outcome, request.script)
-        operations = [insert.operation for insert in outcome.inserts]
-        plan = self._planned(
-            session, outcome.inserts, request.script, lambda: session.env.compilePlan(operations).asJsonString()
+        session, outcome = self._run(request, "script.compile", {**request.config, **_PLAN_CONFIG})
+        if not outcome.problems and not outcome.inserts:
+            outcome.problems.append(_writes_nothing(request.script))
+        plan = ""
+        if not outcome.problems:
+            operations = [insert.operation for insert in outcome.inserts]
+            try:
+                plan = self._planned(
+                    session, outcome.inserts, request.script, lambda: session.env.compilePlan(operations).asJsonString()
+                )
+            except HeadraceError as error:
+                outcome.problems.append(error)
+        return Compiled(
+            plan=renumbered(str(plan)) if plan else "",
+            statements=tuple(outcome.statements),
+            sources=outcome.sources,
+            sinks=outcome.sinks,
+            settings=outcome.settings,
+            problems=tuple(problem.body() for problem in outcome.problems),
         )
-        return Compiled(plan=str(plan), sources=outcome.sources, sinks=outcome.sinks)
 
     def submit(self, request: Submit, _: Ticket) -> Submitted:
         """Start all INSERTs as one job on the cluster."""
@@ -183,15 +216,24 @@ class Operations:
         if request.savepoint_path:
             config["execution.state-recovery.path"] = request.savepoint_path
             config["execution.state-recovery.ignore-unclaimed-state"] = str(request.allow_non_restored).lower()
+        result = self._execute_plan(request, config) if request.plan else self._execute_script(request, config)
+        job_id = str(result.getJobClient().get().getJobID().toString())
+        log.info("job_submitted", job=request.job_name, job_id=job_id, cluster=cluster, planned=not request.plan)
+        return Submitted(job_id=job_id, cluster=cluster)
+
+    def _execute_script(self, request: Submit, config: dict[str, str]) -> Any:
         session, outcome = self._run(request, "job.submit", config)
         _require_inserts(outcome, request.script)
         operations = [insert.operation for insert in outcome.inserts]
-        result = self._planned(
-            session, outcome.inserts, request.script, lambda: session.env.executeInternal(operations)
-        )
-        job_id = str(result.getJobClient().get().getJobID().toString())
-        log.info("job_submitted", job=request.job_name, job_id=job_id, cluster=cluster, sinks=",".join(outcome.sinks))
-        return Submitted(job_id=job_id, cluster=cluster, sources=outcome.sources, sinks=outcome.sinks)
+        return self._planned(session, outcome.inserts, request.script, lambda: session.env.executeInternal(operations))
+
+    def _execute_plan(self, request: Submit, config: dict[str, str]) -> Any:
+        """The script's settings, tables and functions are needed as they were when it was compiled; its views and INSERTs are in the plan."""
+        session = self._session({**config, **_PLAN_CONFIG}, batch=False, operation="job.submit")
+        _raise_first(session.run(request.script, request.tables, kinds=("set", "table", "function")))
+        reference = self._jvm.view.org.apache.flink.table.api.PlanReference.fromJsonString(request.plan)
+        place = Place(request.script.file)
+        return session.guarded(lambda: session.env.loadPlan(reference).execute(), place)
 
     def query(self, request: Query, ticket: Ticket) -> Rows:
         """Run one SELECT in batch mode on the cluster."""
@@ -247,6 +289,21 @@ class Operations:
             return session.guarded(action, place)
         except HeadraceError as error:
             raise session.place_sink_error(error, inserts) from None
+
+
+def renumbered(plan: str) -> str:
+    """The plan with its nodes counted from 1 in their order; pure.
+
+    An operator's uid, and so its state, hangs on the number of its node. Flink takes numbers from one counter of the whole JVM:
+    without this the same script compiled twice could not read its own savepoint.
+    """
+    content = json.loads(plan)
+    numbers = {node["id"]: number for number, node in enumerate(content["nodes"], start=1)}
+    for node in content["nodes"]:
+        node["id"] = numbers[node["id"]]
+    for edge in content["edges"]:
+        edge["source"], edge["target"] = numbers[edge["source"]], numbers[edge["target"]]
+    return json.dumps(content, ensure_ascii=False)
 
 
 def _remote(cluster: str) -> dict[str, str]:

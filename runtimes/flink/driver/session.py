@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -217,11 +217,11 @@ class Session:
             self.guarded(lambda c=catalog, p=path, o=origin: c.createTable(p, o, False), Place(file, 1, 1))  # type: ignore[misc]
             self._registered.add(table.name)
 
-    def run(self, script: Script, tables: Iterable[TableDef]) -> Outcome:
+    def run(self, script: Script, tables: Iterable[TableDef], *, kinds: Container[str] | None = None) -> Outcome:
         """Read a script statement by statement: settings, views and functions take effect, INSERTs are collected.
 
         A statement with an error is noted in `problems`, and reading goes on, so that a user sees all of them; what
-        follows only from an earlier problem is left out.
+        follows only from an earlier problem is left out. With `kinds` (set, view, table, function), all others are passed over.
         """
         outcome = Outcome()
         try:
@@ -237,6 +237,8 @@ class Session:
             return outcome
         broken: set[str] = set()
         for statement in statements:
+            if kinds is not None and statement.kind not in kinds:
+                continue
             place = Place(script.file, statement.line, statement.column)
             try:
                 self._take(statement, place, outcome)

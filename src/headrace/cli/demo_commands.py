@@ -33,12 +33,6 @@ SessionsOption = Annotated[int, cyclopts.Parameter(name="--sessions", help="view
 SECONDS_DEFAULT, SECONDS_MIN = 180.0, 100.0
 
 
-def register(app: cyclopts.App) -> None:
-    """Add the demonstrations."""
-    app.command(demo)
-    app.command(demo_live, name="demo-live")
-
-
 def demo(
     *,
     sessions: SessionsOption = 2000,

@@ -41,16 +41,6 @@ class DeployResult(msgspec.Struct, frozen=True):
     jobs: list[Deployed]
 
 
-def register(app: cyclopts.App) -> None:
-    """Add `job …`."""
-    jobs = cyclopts.App(name="job", help="Jobs: pipelines that run.")
-    jobs.command(deploy_command, name="deploy")
-    jobs.command(list_command, name="list")
-    jobs.command(show_command, name="show")
-    jobs.command(stop_command, name="stop")
-    app.command(jobs)
-
-
 def deploy_command(
     folder: FolderArgument,
     pipelines: PipelinesArgument = None,
@@ -210,3 +200,10 @@ def render_stopped(job: JobSummary, console: Console) -> None:
 def _coloured(state: str) -> str:
     colour = _STATE_COLOURS.get(state)
     return f"[{colour}]{state}[/]" if colour else state
+
+
+jobs = cyclopts.App(name="job", help="Jobs: pipelines that run.")
+jobs.command(deploy_command, name="deploy")
+jobs.command(list_command, name="list")
+jobs.command(show_command, name="show")
+jobs.command(stop_command, name="stop")

@@ -30,16 +30,6 @@ _ACTION_COLOURS = {"created": "green", "changed": "yellow", "unchanged": "dim"}
 _OUTCOME_COLOURS = {"done": "green", "failed": "red", "begun": "yellow", "cut_off": "red"}
 
 
-def register(app: cyclopts.App) -> None:
-    """Add `table …` and `journal`."""
-    tables = cyclopts.App(name="table", help="Tables of the catalog.")
-    tables.command(apply_command, name="apply")
-    tables.command(list_command, name="list")
-    tables.command(show_command, name="show")
-    app.command(tables)
-    app.command(journal)
-
-
 def apply_command(folder: FolderArgument, /, *, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Apply the tables and dims of a project folder: all of them, or none if one is wrong."""
     run(lambda face: _apply(face, folder, home), as_json=as_json)
@@ -171,3 +161,9 @@ def render_journal(entries: Sequence[JournalEntry], console: Console) -> None:
             escape(entry.measured),
         )
     print_grid(grid, console)
+
+
+tables = cyclopts.App(name="table", help="Tables of the catalog.")
+tables.command(apply_command, name="apply")
+tables.command(list_command, name="list")
+tables.command(show_command, name="show")

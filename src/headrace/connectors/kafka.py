@@ -66,6 +66,7 @@ OPTIONS = (
     ),
 )
 _STARTUP = {"earliest": "earliest-offset", "latest": "latest-offset", "committed": "group-offsets"}
+FETCH_MIN_BYTES, FETCH_WAIT_MS = "16384", "50"  # what a fetch waits for, and how long at most
 FETCH_BYTES = "131072"  # about 400 rows: 8 ms of work at 50,000 rows/s
 _BUFFER_ROWS = "10000"  # rows held by `buffer-flush`; about 4 MB at 400 B a row
 _STRING_TYPES = ("STRING", "VARCHAR", "CHAR")
@@ -123,6 +124,9 @@ def render(table: Table, context: RenderContext) -> dict[str, str]:
     # (3,000 rows) the next partition looked idle, stopped holding back the watermark, and its rows came too late: 8,927 of 51,444
     # intervals after a TaskManager was killed. Small fetches take turns, and idle means idle.
     rendered["properties.max.partition.fetch.bytes"] = FETCH_BYTES
+    # Without these a reader fetches whenever a row is there: hundreds of requests a second for some hundred bytes each.
+    rendered["properties.fetch.min.bytes"] = FETCH_MIN_BYTES
+    rendered["properties.fetch.max.wait.ms"] = FETCH_WAIT_MS
     rendered["scan.watermark.idle-timeout"] = options["idle-timeout"]
     return rendered | _delivery(table, options, context)
 

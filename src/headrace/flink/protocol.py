@@ -12,7 +12,7 @@ trusted to start at a frame's border.
 from __future__ import annotations
 
 import struct
-from typing import Protocol, TypeVar
+from typing import Protocol, Self, TypeVar
 
 import msgspec
 
@@ -54,7 +54,7 @@ class TableDef(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ping(msgspec.Struct, frozen=True, tag="ping", tag_field="op"):
-    """Is the driver warm? Answer: `Pong`."""
+    """Does the driver answer? Answer: `Pong`."""
 
 
 class ParseTable(msgspec.Struct, frozen=True, tag="parse_table", tag_field="op"):
@@ -90,7 +90,10 @@ class Explain(_Scripted, frozen=True, tag="explain", tag_field="op"):
 
 
 class Compile(_Scripted, frozen=True, tag="compile", tag_field="op"):
-    """Compile the INSERTs of a script into Flink's stable plan (streaming only). Answer: `Compiled`."""
+    """Compile the INSERTs of a script into Flink's stable plan (streaming only). Answer: `Compiled`.
+
+    The plan holds names and schemas of tables, not their options: those are the ones that come with its submission.
+    """
 
 
 class Submit(_Scripted, frozen=True, tag="submit", tag_field="op"):
@@ -103,6 +106,7 @@ class Submit(_Scripted, frozen=True, tag="submit", tag_field="op"):
             up instead of repeated; empty lets Flink choose.
         savepoint_path: savepoint or retained checkpoint to start from.
         allow_non_restored: state in the savepoint that the job no longer has is dropped instead of refused.
+        plan: the script's compiled plan, which is then not planned again: its operators keep their ids, and so their state.
     """
 
     job_name: str
@@ -110,6 +114,7 @@ class Submit(_Scripted, frozen=True, tag="submit", tag_field="op"):
     job_id: str = ""
     savepoint_path: str = ""
     allow_non_restored: bool = False
+    plan: str = ""
 
 
 class Query(_Scripted, frozen=True, tag="query", tag_field="op"):
@@ -123,7 +128,7 @@ Request = Ping | ParseTable | Validate | Explain | Compile | Submit | Query
 
 
 class Pong(msgspec.Struct, frozen=True, kw_only=True, tag="pong", tag_field="op"):
-    """The driver is warm."""
+    """The driver answers; `warm` once its warm-up has ended (until then a first call may take seconds)."""
 
     version: int = PROTOCOL_VERSION
     flink_version: str
@@ -131,6 +136,7 @@ class Pong(msgspec.Struct, frozen=True, kw_only=True, tag="pong", tag_field="op"
     jvm_pid: int
     uptime_ms: int
     requests: int
+    warm: bool = False
 
 
 class ParsedTable(msgspec.Struct, frozen=True, kw_only=True, tag="parsed_table", tag_field="op"):
@@ -154,7 +160,7 @@ class Statement(msgspec.Struct, frozen=True):
     name: str = ""
 
 
-class Validated(msgspec.Struct, frozen=True, kw_only=True, tag="validated", tag_field="op"):
+class _Read(msgspec.Struct, frozen=True, kw_only=True):
     """What a script does and what is wrong with it; names are sorted, `problems` in the order of the file.
 
     Args:
@@ -167,7 +173,7 @@ class Validated(msgspec.Struct, frozen=True, kw_only=True, tag="validated", tag_
     settings: dict[str, str] = {}
     problems: tuple[ErrorBody, ...] = ()
 
-    def check(self) -> Validated:
+    def check(self) -> Self:
         """This value, if there are no problems.
 
         Raises:
@@ -181,6 +187,10 @@ class Validated(msgspec.Struct, frozen=True, kw_only=True, tag="validated", tag_
         raise error
 
 
+class Validated(_Read, frozen=True, kw_only=True, tag="validated", tag_field="op"):
+    """A script as the planner understood it."""
+
+
 class Explained(msgspec.Struct, frozen=True, kw_only=True, tag="explained", tag_field="op"):
     """Flink's EXPLAIN: abstract syntax tree, optimized physical plan, execution plan as text and as JSON."""
 
@@ -190,12 +200,10 @@ class Explained(msgspec.Struct, frozen=True, kw_only=True, tag="explained", tag_
     json_plan: str
 
 
-class Compiled(msgspec.Struct, frozen=True, kw_only=True, tag="compiled", tag_field="op"):
-    """The compiled plan as JSON text, and the tables it reads and writes."""
+class Compiled(_Read, frozen=True, kw_only=True, tag="compiled", tag_field="op"):
+    """A script as the planner understood it and, without problems, its compiled plan as JSON text."""
 
-    plan: str
-    sources: tuple[str, ...] = ()
-    sinks: tuple[str, ...] = ()
+    plan: str = ""
 
 
 class Submitted(msgspec.Struct, frozen=True, kw_only=True, tag="submitted", tag_field="op"):
@@ -203,8 +211,6 @@ class Submitted(msgspec.Struct, frozen=True, kw_only=True, tag="submitted", tag_
 
     job_id: str
     cluster: str
-    sources: tuple[str, ...] = ()
-    sinks: tuple[str, ...] = ()
 
 
 class Rows(msgspec.Struct, frozen=True, kw_only=True, tag="rows", tag_field="op"):
@@ -290,7 +296,7 @@ class DriverFace(Protocol):
     """What the platform asks of a driver (`headrace.flink.driver_client.DriverClient`); each raises what it answers."""
 
     def ping(self) -> Pong:
-        """Say that it is warm."""
+        """Say who answers."""
         ...
 
     def parse_table(self, request: ParseTable) -> ParsedTable:

@@ -29,6 +29,7 @@ _TOKEN = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 _UNCLOSED = {"'": "string", "`": "quoted name", "/*": "comment"}
+_CREATED = ("VIEW", "TABLE", "FUNCTION")
 _BLANK = frozenset({"space", "comment"})
 
 
@@ -73,15 +74,26 @@ class SqlStatement:
             seen = seen or token.text.upper() == after
         return None
 
+    @property
+    def kind(self) -> str:
+        """What the first words promise: set, view, table, function, or other."""
+        if self.words(1) == ("SET",):
+            return "set"
+        return next((word.lower() for word in self.words(5) if word in _CREATED), "other") if self._creates else "other"
+
+    @property
+    def _creates(self) -> bool:
+        return self.words(1) == ("CREATE",)
+
     def defines(self) -> str:
         """The name that a CREATE VIEW, TABLE or FUNCTION statement makes, else empty."""
-        words = [token.text.upper() for token in self.tokens]
-        if words[:1] != ["CREATE"]:
+        if not self._creates:
             return ""
+        words = self.words(9)
         for index, word in enumerate(words[:5]):
-            if word in ("VIEW", "TABLE", "FUNCTION"):
+            if word in _CREATED:
                 rest = self.tokens[index + 1 :]
-                if words[index + 1 : index + 4] == ["IF", "NOT", "EXISTS"]:
+                if words[index + 1 : index + 4] == ("IF", "NOT", "EXISTS"):
                     rest = rest[3:]
                 return rest[0].text if rest else ""
         return ""

@@ -105,7 +105,9 @@ class JobHost:
             Unavailable: driver, broker or cluster do not answer.
         """
         started_ms, name = self.clock.now_ms(), pipeline.head.name
-        spec = self.planner.plan(pipeline, project=project.name, target=target)
+        known = self.jobs.find(name)
+        spec = known and self.planner.planned(known.spec, pipeline, project=project.name, target=target)
+        spec = spec or self.planner.plan(pipeline, project=project.name, target=target)
         with self.lock(name):
             before = self.jobs.find(name)
             if before is not None and before.project != project.name:

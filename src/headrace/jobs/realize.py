@@ -167,6 +167,7 @@ class Realizer:
             cluster=self.planner.endpoints.flink,
             job_id=job.flink_job_id,
             savepoint_path=job.restore_path,
+            plan=self.planner.compiled_plan(spec),
         )
 
     def _keep(self, job: Job, decision: Keep) -> Job:

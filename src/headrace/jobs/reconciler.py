@@ -43,10 +43,10 @@ class Reconciler:
                 log.error("reconcile_failed", exc=error)
 
     def step(self) -> dict[str, Decision]:
-        """One round; returns what was decided for each job that was free."""
+        """One round, important jobs first; returns what was decided for each job that was free."""
         observed = self._host.observe()
         decisions: dict[str, Decision] = {}
-        for job in self._host.jobs.jobs():
+        for job in sorted(self._host.jobs.jobs(), key=lambda job: (job.spec.tier, job.name)):
             lock = self._host.lock(job.name)
             if not lock.acquire(blocking=False):
                 continue

@@ -193,7 +193,7 @@ def jvm_parameters(context: StackContext) -> tuple[JvmParameters, JvmParameters]
 
 def job_manager_command(context: StackContext, parameters: JvmParameters, jvm: tuple[str, ...]) -> tuple[str, ...]:
     """Argv of the JobManager."""
-    extra = ("-XX:+UseSerialGC", *jvm)
+    extra = ("-XX:+UseSerialGC", *jvm, *_profile_options(context, "jobmanager"))
     return _java(context, "jobmanager", JOB_MANAGER, (*parameters.jvm, *extra), parameters.dynamic)
 
 
@@ -205,8 +205,13 @@ def task_manager_command(
         *("-D", f"taskmanager.resource-id={name}"),
         *("-D", f"io.tmp.dirs={context.home.tmp / name}"),
     )
-    extra = ("-XX:+UseG1GC", *jvm)
+    extra = ("-XX:+UseG1GC", *jvm, *_profile_options(context, "taskmanager"))
     return _java(context, name, TASK_MANAGER, (*parameters.jvm, *extra), (*own, *parameters.dynamic))
+
+
+def _profile_options(context: StackContext, kind: str) -> list[str]:
+    """What Flink's shell scripts would read from the configuration."""
+    return shlex.split(context.flink_settings.get(f"env.java.opts.{kind}", ""))
 
 
 def _java(

@@ -22,7 +22,7 @@ def test_nothing_measured_never_passes() -> None:
     rows = [
         g.judge_calm([]),
         g.judge_decision_latency([]),
-        g.judge_readable([], watermark_delay_s=5),
+        g.judge_readable([]),
         g.judge_stopwatch([], what="join time"),
         g.judge_identity({}, attempts=0),
         *g.judge_recount({"qoe_1m": 0}, {}),

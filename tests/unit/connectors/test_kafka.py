@@ -28,6 +28,8 @@ def test_an_append_table_is_exactly_once() -> None:
         "properties.transaction.timeout.ms": "900000",
         "scan.startup.mode": "earliest-offset",
         "properties.max.partition.fetch.bytes": "131072",
+        "properties.fetch.min.bytes": "16384",
+        "properties.fetch.max.wait.ms": "50",
         "scan.watermark.idle-timeout": "10 s",
         "key.fields": "sid",
         "key.format": "raw",

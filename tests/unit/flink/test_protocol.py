@@ -55,7 +55,7 @@ RESPONSES: list[Response] = [
     ),
     Explained(ast="a", physical="p", execution="e", json_plan="{}"),
     Compiled(plan="{}", sources=("a",)),
-    Submitted(job_id="a" * 32, cluster="http://h:1", sinks=("b",)),
+    Submitted(job_id="a" * 32, cluster="http://h:1"),
     Rows(columns=(COLUMN,), rows=[[None, True, 1, 1.5, "s", b"b", [1], {"k": 1}]], truncated=True),
 ]
 

@@ -137,7 +137,7 @@ def test_each_profile_setting_has_a_reason_and_stands_once() -> None:
 def test_job_part_of_the_profile_keeps_checkpoints_on(tmp_path: Path) -> None:
     """Cluster-wide checkpoint settings do not reach jobs submitted from Python, so each job carries them."""
     settings = job_config(Home(tmp_path))
-    assert settings["execution.checkpointing.interval"] == "3 s"
+    assert settings["execution.checkpointing.interval"] == "10 s"
     assert settings["execution.checkpointing.externalized-checkpoint-retention"] == "RETAIN_ON_CANCELLATION"
     assert settings["execution.checkpointing.dir"] == (tmp_path / "data" / "checkpoints").as_uri()
     assert "heartbeat.interval" not in settings

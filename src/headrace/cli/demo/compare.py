@@ -36,9 +36,13 @@ class TableRule(msgspec.Struct, frozen=True):
 
 
 def session_final(last_ms: int, until_ms: int) -> bool:
-    """Whether a session whose last beat was at `last_ms` had ended and been summed up: silence passed, and its last minute."""
-    minute_end_ms = last_ms - last_ms % MINUTE_MS + MINUTE_MS
-    return max(minute_end_ms, last_ms + SILENCE_MS) < until_ms
+    """Whether a session whose last known beat was at `last_ms` had ended and been summed up.
+
+    Between two totals a row does not show the beats since, so that a session that goes on looks like one that ended: a further beat
+    would have come within the silence, and the minute that it fell into must have been summed up too.
+    """
+    heard_ms = last_ms + SILENCE_MS
+    return heard_ms - heard_ms % MINUTE_MS + MINUTE_MS < until_ms
 
 
 def _interval(row: Row, until_ms: int) -> bool:

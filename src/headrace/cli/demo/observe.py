@@ -19,6 +19,7 @@ from headrace.core.errors import HeadraceError
 from headrace.serve.olap_client import OlapClient
 
 POLL_S = 0.25
+MINUTE_MS = 60_000
 
 
 class Loop:
@@ -48,24 +49,35 @@ class Loop:
 
 
 class ReadableMinutes:
-    """When each minute of `qoe_1m` was first readable in the OLAP store; wall ms by window start."""
+    """When each minute of `qoe_1m` was complete in the OLAP store: when its rows got the last of the minute's beacons.
+
+    What counts are `beacons_received` and `ltc_count`, which grow with the beats of that very minute and then never again. Play and
+    stall time do not tell: an interval that touches the minute is closed by a beat up to 15 s later, and corrects it.
+    """
 
     def __init__(self, url: str, clock: Clock, *, since_ms: int) -> None:
-        self.first_seen_ms: dict[int, int] = {}
+        self._seen: dict[
+            int, tuple[tuple[int, int], int]
+        ] = {}  # by window start: counts, wall ms when they were first seen
         self._olap, self._clock, self._since = OlapClient(url), clock, since_ms
 
     def step(self) -> None:
-        """Ask once which minutes have play time; a minute is readable when it holds intervals, not only a started session."""
-        sql = "SELECT DISTINCT window_start_ms AS m FROM qoe_1m WHERE window_start_ms >= {since:Int64} AND play_ms > 0"
-        rows = self._olap.query(sql, params={"since": self._since})
+        """Ask once what the minutes hold."""
+        sql = """SELECT window_start_ms AS m, sum(beacons_received) AS received, sum(ltc_count) AS reports FROM qoe_1m FINAL
+            WHERE window_start_ms >= {since:Int64} GROUP BY m"""
+        rows = self._olap.query(sql, params={"since": self._since - MINUTE_MS})
         now_ms = self._clock.now_ms()
         for row in rows:
-            self.first_seen_ms.setdefault(int(row["m"]), now_ms)
+            counts = (int(row["received"]), int(row["reports"]))
+            if self._seen.get(int(row["m"]), (None, 0))[0] != counts:
+                self._seen[int(row["m"])] = (counts, now_ms)
 
-    def delays_s(self) -> list[float]:
-        """From each minute's end until it was readable; the first, which began before the run, is left out."""
-        ended = {start: seen for start, seen in self.first_seen_ms.items() if start >= self._since}
-        return [(seen - start - 60_000) / 1000 for start, seen in sorted(ended.items())]
+    def delays_s(self, *, ended: tuple[int, int], watermark_delay_s: float) -> list[float]:
+        """From each minute's end plus watermark delay until it was complete, for minutes that ended between the two wall times (ms)."""
+        ends = {start + MINUTE_MS: at for start, (_, at) in self._seen.items()}
+        return [
+            (at - end) / 1000 - watermark_delay_s for end, at in sorted(ends.items()) if ended[0] <= end <= ended[1]
+        ]
 
 
 class JobHealth:

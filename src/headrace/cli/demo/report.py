@@ -42,7 +42,7 @@ from headrace.jobs.recount import read_rows, recount
 from headrace.serve.olap_client import OlapClient
 
 WATERMARK_DELAY_S = 6.0  # tables/cmcd_raw.sql
-QUIET_S = 8.0  # watermark idle time-out 2 s, mini-batch 1 s, checkpoint 2 s, sink flush
+QUIET_S = 15.0  # mini-batch 1 s, the next checkpoint 10 s (exactly-once rows become visible with it), sink flush
 SAMPLE = 2_000  # beacons whose way to a decision is followed
 BOOKS = ("received", "accepted", "dead", "shed")
 ODS = f"ods.{STREAM}"
@@ -85,7 +85,7 @@ class Inspector:
             *_guard("decisions", self._decisions),
             *_guard("sessions", self._sessions),
         ]
-        rows.append(g.judge_readable(self._conductor.minutes.delays_s(), watermark_delay_s=WATERMARK_DELAY_S))
+        rows.append(g.judge_readable(self._readable()))
         seconds = self._conductor.health.recovery_s(self._run.killed_ms)
         rows.append(
             g.judge_recovery(killed=self._run.killed or "TaskManager", restored=seconds is not None, seconds=seconds)
@@ -98,6 +98,11 @@ class Inspector:
     def _until_ms(self) -> int:
         """Event time that the watermark had passed when the traffic ended, with 2 s to spare."""
         return self._run.ended_ms - round(WATERMARK_DELAY_S * 1000) - 2_000
+
+    def _readable(self) -> list[float]:
+        """Of the minutes that were complete before the TaskManager died; those it died in wait for its return."""
+        ended = (self._run.started_ms + 5_000, self._run.killed_ms - round(WATERMARK_DELAY_S * 1000) - 5_000)
+        return self._conductor.minutes.delays_s(ended=ended, watermark_delay_s=WATERMARK_DELAY_S)
 
     def _books(self) -> list[g.Guarantee]:
         now = gateway_books(self._endpoints)
@@ -121,10 +126,13 @@ class Inspector:
         return [worst, g.judge_decision_latency(self._latencies(rows))]
 
     def _latencies(self, decisions: Sequence[dict[str, Any]]) -> list[float]:
-        """From a sample of beacons that came before the TaskManager died; responses are left out, their ts is their request's."""
+        """From a sample of beacons between the moment when the crowd was full and the TaskManager's death; responses are left
+        out, their ts is their request's.
+        """
         run = self._run
+        since_ms = (run.full_ms or run.started_ms) + RAMP_S * 1000
         sent = (row for row, _ in kafka_rows(self._endpoints.kafka, ODS))
-        counted = [row for row in sent if row["e"] != "rr" and run.started_ms <= row["recv_ms"] < run.killed_ms - 5_000]
+        counted = [row for row in sent if row["e"] != "rr" and since_ms <= row["recv_ms"] < run.killed_ms - 5_000]
         chosen = seeded(self._conductor.plan.seed).sample(counted, min(SAMPLE, len(counted)))
         beacons = [(f"{_cell(row)}|{row.get('cdn') or 'none'}", int(row["ts_ms"])) for row in chosen]
         cells = [(row, at) for row, at in kafka_rows(self._endpoints.kafka, CELLS) if at >= run.started_ms]
