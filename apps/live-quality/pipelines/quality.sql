@@ -6,7 +6,7 @@
 -- config: table.exec.state.ttl = 1 h
 -- config: execution.buffer-timeout.interval = 100 ms
 -- config: table.exec.mini-batch.enabled = true
--- config: table.exec.mini-batch.allow-latency = 1 s
+-- config: table.exec.mini-batch.allow-latency = 400 ms
 -- config: table.exec.mini-batch.size = 20000
 -- config: table.optimizer.agg-phase-strategy = TWO_PHASE
 -- config: pipeline.object-reuse = true

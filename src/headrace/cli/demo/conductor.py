@@ -40,6 +40,8 @@ CALM_SHARE, KILL_SHARE = 0.35, 0.65  # of the run: when A degrades, when the Tas
 FAULTY_CDN = "A"
 RAMP_S = 10.0  # weights are judged after the crowd is full
 TICK_S = 0.5
+WARM_S = 30.0  # just deployed jobs run cold code; a minute is judged when it ends after this
+JUDGE_S = 12.0  # and so long before the TaskManager dies: watermark delay, the promised 3 s, and some
 SETTLE_S = 45.0  # how long past its end a run goes on for jobs that are not back yet
 
 
@@ -64,6 +66,19 @@ class DemoRun:
     ended_ms: int = 0
     topic_before: int = 0
     phases: list[tuple[str, int]] = field(default_factory=list)
+
+
+def start_delay_s(now_ms: int, *, first_s: float, last_s: float) -> float:
+    """How long to wait so that a whole minute of the clock ends between `first_s` and `last_s` after the start, s.
+
+    Pure; at most a minute. A window shorter than a minute is missed by some starts.
+    """
+    past_s = now_ms % 60_000 / 1000
+    return next(
+        wait
+        for wait in range(61)
+        if any(first_s <= 60 * n - past_s - wait <= max(first_s + 1, last_s) for n in (1, 2, 3))
+    )
 
 
 def command(*arguments: str, home: Home) -> None:
@@ -110,6 +125,9 @@ class Conductor:
     def play(self, say: Callable[[str], None]) -> DemoRun:
         """Run all phases; returns when the traffic has ended."""
         run = self.run_facts
+        self._clock.sleep(
+            start_delay_s(self._clock.now_ms(), first_s=WARM_S, last_s=self.plan.seconds * KILL_SHARE - JUDGE_S)
+        )
         run.started_ms = self._clock.now_ms()
         traffic = threading.Thread(target=lambda: asyncio.run(self.replayer.run()), daemon=True)
         with Loop(self._clock, self.minutes.step), Loop(self._clock, self.health.step):

@@ -28,7 +28,7 @@ from headrace.cli.demo.compare import (
     session_final,
     topic_end,
 )
-from headrace.cli.demo.conductor import FAULTY_CDN, RAMP_S, STREAM, Conductor
+from headrace.cli.demo.conductor import FAULTY_CDN, RAMP_S, STREAM, WARM_S, Conductor
 from headrace.cli.demo.observe import decision_latencies_s
 from headrace.cli.headraced_client import Headraced
 from headrace.core.clock import Clock
@@ -43,6 +43,7 @@ from headrace.serve.olap_client import OlapClient
 
 WATERMARK_DELAY_S = 6.0  # tables/cmcd_raw.sql
 QUIET_S = 15.0  # mini-batch 1 s, the next checkpoint 10 s (exactly-once rows become visible with it), sink flush
+WARM_MS = round(WARM_S * 1000) - 1000
 SAMPLE = 2_000  # beacons whose way to a decision is followed
 BOOKS = ("received", "accepted", "dead", "shed")
 ODS = f"ods.{STREAM}"
@@ -101,7 +102,7 @@ class Inspector:
 
     def _readable(self) -> list[float]:
         """Of the minutes that were complete before the TaskManager died; those it died in wait for its return."""
-        ended = (self._run.started_ms + 5_000, self._run.killed_ms - round(WATERMARK_DELAY_S * 1000) - 5_000)
+        ended = (self._run.started_ms + WARM_MS, self._run.killed_ms - round(WATERMARK_DELAY_S * 1000) - 5_000)
         return self._conductor.minutes.delays_s(ended=ended, watermark_delay_s=WATERMARK_DELAY_S)
 
     def _books(self) -> list[g.Guarantee]:
