@@ -24,7 +24,7 @@ from pyflink import java_gateway
 from headrace.core.clock import Clock
 from headrace.core.errors import Unavailable
 
-# Planner heap: 60 concurrent explains of 20-table scripts stayed below 300 MiB (bench/driver_validate.py).
+# Planner heap; `-XX:+ExitOnOutOfMemoryError` and the supervisor answer for a script that needs more.
 HEAP_MIB = 512
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 3.0

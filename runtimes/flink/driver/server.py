@@ -48,7 +48,7 @@ log = get_logger("headrace.driver")
 CONNECTIONS_MAX = 64
 PLAN_WORKERS, PLAN_WAITING_MAX = 2, 32
 CLUSTER_WORKERS, CLUSTER_WAITING_MAX = 4, 8
-# Worst warm figures were parse 0.1 s, plan 2 s, submit 5 s; ten times that on a loaded machine, queueing included.
+# Far above what a loaded machine of two cores was seen to need (`quality`: compile 12 s, submit 18 s), queueing included.
 TIMEOUT_S: dict[type, float] = {
     Ping: 5.0,
     ParseTable: 15.0,

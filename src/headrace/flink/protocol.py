@@ -23,7 +23,7 @@ PROTOCOL_VERSION = 1
 FRAME_HEADER = struct.Struct(">I")
 # A project of 500 tables of 8 KiB each is 4 MiB; twice that is the bound, and it keeps a wrong length from eating memory.
 FRAME_BYTES_MAX = 8 * 1024 * 1024
-# An answer holds rows of a query (at most QUERY_ROWS_MAX) or a plan; a plan of 1,000 nodes measured below 10 MiB.
+# An answer holds rows of a query (at most QUERY_ROWS_MAX) or a plan.
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
 QUERY_ROWS_MAX = 200_000
 

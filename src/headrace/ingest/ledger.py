@@ -16,6 +16,26 @@ from collections.abc import Sequence
 
 import msgspec
 
+PREFIX = "headrace_gateway_"
+HELP = {
+    "offered_rows_total": "Rows that clients sent.",
+    "accepted_rows_total": "Rows that Kafka acknowledged.",
+    "shed_rows_total": "Rows turned away with 410, by session, because the gateway was over its budget.",
+    "returned_rows_total": "Rows that Kafka did not acknowledge in time; the client was told so and may send them again.",
+    "dead_rows_total": "Rows in the dead-letter topic, by reason.",
+    "pending_rows": "Rows that wait for Kafka.",
+    "requests_total": "Requests by HTTP status.",
+    "refused_requests_total": "Requests of which no row was read, by reason.",
+    "shed_share": "Share of sessions that are shed now, 0 to 1.",
+    "in_flight_bytes": "Bytes of requests in memory.",
+    "budget_bytes": "Most bytes of requests that may be in memory.",
+    "kafka_stalled": "1 while Kafka does not acknowledge.",
+    "sessions": "Sessions whose clock is being followed.",
+    "loop_lag_ms": "How late the event loop runs, ms.",
+    "rss_bytes": "Resident memory of the process.",
+    "cpu_s": "CPU time of the process, s.",
+    "ack_latency_ms": "How long a request waited for Kafka, ms.",
+}
 ACK_BUCKETS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 
 
@@ -148,26 +168,26 @@ class Ledger:
         lines: list[str] = []
         for fate in ("offered", "accepted", "shed", "returned"):
             series = [(f'stream="{name}"', getattr(counts, fate)) for name, counts in self.streams.items()]
-            lines += _family(f"headrace_gateway_{fate}_rows_total", "counter", series)
+            lines += _family(f"{PREFIX}{fate}_rows_total", "counter", series)
         dead = [
             (f'stream="{name}",reason="{reason}"', rows)
             for name, counts in self.streams.items()
             for reason, rows in counts.by_reason.items()
         ]
-        lines += _family("headrace_gateway_dead_rows_total", "counter", dead)
+        lines += _family(f"{PREFIX}dead_rows_total", "counter", dead)
         pending = [(f'stream="{name}"', counts.pending) for name, counts in self.streams.items()]
-        lines += _family("headrace_gateway_pending_rows", "gauge", pending)
+        lines += _family(f"{PREFIX}pending_rows", "gauge", pending)
         statuses = [(f'status="{status}"', count) for status, count in self.requests.items()]
-        lines += _family("headrace_gateway_requests_total", "counter", statuses)
+        lines += _family(f"{PREFIX}requests_total", "counter", statuses)
         refused = [(f'reason="{reason}"', count) for reason, count in self.refused.items()]
-        lines += _family("headrace_gateway_refused_requests_total", "counter", refused)
+        lines += _family(f"{PREFIX}refused_requests_total", "counter", refused)
         for name, value in msgspec.structs.asdict(gauges).items():
-            lines += _family(f"headrace_gateway_{name}", "gauge", [("", float(value))])
+            lines += _family(f"{PREFIX}{name}", "gauge", [("", float(value))])
         return "\n".join([*lines, *self._ack_histogram(), ""])
 
     def _ack_histogram(self) -> list[str]:
-        name, total = "headrace_gateway_ack_latency_ms", 0
-        lines = [f"# TYPE {name} histogram"]
+        name, total = f"{PREFIX}ack_latency_ms", 0
+        lines = _header(name, "histogram")
         for bound, count in zip((*ACK_BUCKETS_MS, "+Inf"), self._ack_buckets, strict=True):
             total += count
             lines.append(f'{name}_bucket{{le="{bound}"}} {total}')
@@ -187,8 +207,12 @@ def _shown(counts: Counts) -> StreamStats:
     )
 
 
+def _header(name: str, kind: str) -> list[str]:
+    return [f"# HELP {name} {HELP[name.removeprefix(PREFIX)]}", f"# TYPE {name} {kind}"]
+
+
 def _family(name: str, kind: str, series: Sequence[tuple[str, float]]) -> list[str]:
     return [
-        f"# TYPE {name} {kind}",
+        *_header(name, kind),
         *(f"{name}{{{labels}}} {value}" if labels else f"{name} {value}" for labels, value in series),
     ]

@@ -60,7 +60,20 @@ class SteeringOptions(Options, frozen=True):
 
 
 class Stats(msgspec.Struct):
-    """Counters since the start; `refresh_age_s` is how old the last good read of Redis is, -1 if there was none."""
+    """Counters since the start.
+
+    Args:
+        polls: requests for a steering manifest, all answered 200.
+        without_sid: of these, without a session id.
+        undecided: of these, answered from the default weights because nothing was decided for the cell.
+        failed: of these, answered with the default order after an error here.
+        refreshes: good reads of Redis.
+        refresh_failures: reads of Redis that failed; the last good weights are served on.
+        damaged_records: records in Redis that could not be read; the cell keeps its last good one.
+        refresh_age_s: how old the last good read of Redis is, s; -1 if there was none.
+        sources: polls by where the weights came from.
+        by_first: polls by the CDN that came first.
+    """
 
     polls: int = 0
     without_sid: int = 0

@@ -2,7 +2,6 @@
 
 The first run of each kind of process writes one when it stops in order; later runs of any stack of this checkout use it. The name
 carries JDK and class path, so a changed jar makes a new one; the JVM itself also checks and silently ignores a stale one.
-Measured on 2 loaded cores: Kafka, JobManager and two TaskManagers ready after 35 s without and 18 s with archives.
 """
 
 from __future__ import annotations
