@@ -71,7 +71,7 @@ export function startPlayer(video, query, line) {
       lastPathway = current;
     }
     const age = oldestAge(flights);
-    if (shim && age > INFLIGHT_LIMIT_MS && performance.now() - lastBeacon >= 1000) {
+    if (shim && age > INFLIGHT_LIMIT_MS && performance.now() - lastBeacon >= 500) {
       lastBeacon = performance.now();
       reporter?.recordCustomEvent("inflight", { "com.headrace-age": Math.round(age) });
       page.log("inflight", { age: Math.round(age) });

@@ -13,7 +13,7 @@ from rich.console import Console
 from headrace.cli.demo.clips import ClipLibrary
 from headrace.cli.demo.conductor import Conductor, DemoPlan, bring_up, command
 from headrace.cli.demo.guarantees import Report
-from headrace.cli.demo.live import SETTLE_S, LivePlan, judge_live, load_sessions, page_rows, run_live
+from headrace.cli.demo.live import SETTLE_S, LivePlan, judge_live, keep_time, load_sessions, page_rows, run_live
 from headrace.cli.demo.report import Inspector, count_before, render_report
 from headrace.cli.demo.testbed import check
 from headrace.cli.face import Face, run
@@ -56,7 +56,10 @@ def demo_live(  # noqa: PLR0913 - one parameter per option of the command
     seconds: Annotated[float, cyclopts.Parameter(name="--seconds", help="how long they watch")] = 75.0,
     cut_at: Annotated[float, cyclopts.Parameter(name="--cut-at", help="when the CDN is throttled, s; 0: never")] = 25.0,
     first: Annotated[
-        str, cyclopts.Parameter(name="--first", help="CDN that the playlist names first, and that is cut")
+        str,
+        cyclopts.Parameter(
+            name="--first", help="CDN that the playlist names first; without steering the one that is cut"
+        ),
     ] = "A",
     steering: Annotated[bool, cyclopts.Parameter(name="--steering", help="or leave the players alone")] = True,
     record: Annotated[
@@ -129,8 +132,8 @@ def _demo_live(face: Face, plan: LivePlan, home_option: str | None) -> None:
                 clock=clock,
                 say=face.say,
             )
-        face.say("waiting for the last minute of the sessions")
-        clock.sleep(60.0 + SETTLE_S)
+        face.say("other viewers go on until the last minute of the players' sessions is summed up")
+        keep_time(endpoints, ClipLibrary.load(app / "recordings"), clock, seconds=60.0 + SETTLE_S)
         sids = [row["sid"] for row in page_rows(live.rows, "sum")]
         report = judge_live(plan, live, load_sessions(OlapClient(endpoints.olap), sids, since_ms=started_ms))
         if not face.as_json:

@@ -249,7 +249,7 @@ class Rules(Options, frozen=True):
     ttl_calm_s: Annotated[
         float,
         option("players' poll interval in calm; longer means fewer polls and slower reaction", unit="s", ge=2, le=300),
-    ] = 10.0
+    ] = 4.0
     ttl_incident_s: Annotated[float, option("players' poll interval in an incident", unit="s", ge=1, le=30)] = 2.0
     incident_s: Annotated[
         float, option("an incident ends after this long without a fault or a move", unit="s", ge=5, le=600)
