@@ -100,3 +100,13 @@ def test_crowd_follows_faults_and_steering() -> None:
     third = crowd.fill(ZERO + 9000, at_most=1)[0]
     crowd.steered(third, "A", ttl_s=5, now_ms=ZERO + 9000)
     assert third.clips[0].startswith("joining[A]")
+
+
+def test_a_player_belongs_to_the_cdn_that_it_was_on_when_that_was_cut() -> None:
+    """The playlist named A first; steering had sent the player to B, which is cut and left again."""
+    text = _recording(cut_ms=8_000, cdn="B", switch_ms=12_000).replace(
+        '"from": "B", "to": "B"', '"from": "B", "to": "A"'
+    )
+    first = json.dumps({"t": 0, "k": "cmcd", "wire": _wire("s0", -1000, 99, cdn="A", sta="s")})
+    (clip,) = cut_clips(f"{first}\n{text}", source="t.jsonl")
+    assert (clip.kind, clip.cdn, clip.events[0].offset_ms) == ("moved", "B", 0)

@@ -151,7 +151,9 @@ def _clips_of(
         # The page's sums are those of the whole session; they hold for its beginning only when it never stalled.
         exact = len(kept) == len(events) or (track.stopwatch is not None and track.stopwatch.stalls == 0)
         return [_clip("start", first_cdn, name, kept, whole=track.stopwatch if exact else None)]
-    if first_cdn != cut_cdn:
+    # A playlist names one CDN first; steering may have sent the player to another one long before the cut.
+    before = [found.group(1) for at, wire in events if at <= cut_ms and (found := _CDN.search(wire))]
+    if (before[-1] if before else first_cdn) != cut_cdn:
         return []
     moved = next((at for at, old, new in track.switches if old == cut_cdn and new != cut_cdn and at > cut_ms), None)
     clips = []

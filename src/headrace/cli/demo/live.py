@@ -109,7 +109,7 @@ def _watch(
     weights: dict[str, float] = {}
     while (elapsed := clock.monotonic_s() - started) < plan.seconds:
         if plan.cut_at is not None and run.cut_ms is None and elapsed >= plan.cut_at:
-            run.cut_cdn, run.hit = _fullest(pages.rows, testbed.addresses, plan)
+            run.cut_cdn, run.hit = fullest(pages.rows, testbed.addresses, plan)
             testbed.limit(run.cut_cdn, kbit_per_s=THROTTLE_KBIT_PER_S)
             run.cut_ms = clock.now_ms()
             pages.keep("cut", cdn=run.cut_cdn)
@@ -130,7 +130,7 @@ def _watch(
     return run
 
 
-def _fullest(
+def fullest(
     rows: Sequence[dict[str, Any]], addresses: Mapping[str, str], plan: LivePlan
 ) -> tuple[str, tuple[str, ...]]:
     """The CDN to cut and the players on it, by where their last segments came from."""
