@@ -42,6 +42,7 @@ RAMP_S = 10.0  # weights are judged after the crowd is full
 TICK_S = 0.5
 WARM_S = 30.0  # just deployed jobs run cold code; a minute is judged when it ends after this
 JUDGE_S = 12.0  # and so long before the TaskManager dies: watermark delay, the promised 3 s, and some
+SUMMED_S = 70.0  # the minute after that one must end 10 s before the traffic does: the first sessions are summed up and silent then
 SETTLE_S = 45.0  # how long past its end a run goes on for jobs that are not back yet
 
 
@@ -125,9 +126,8 @@ class Conductor:
     def play(self, say: Callable[[str], None]) -> DemoRun:
         """Run all phases; returns when the traffic has ended."""
         run = self.run_facts
-        self._clock.sleep(
-            start_delay_s(self._clock.now_ms(), first_s=WARM_S, last_s=self.plan.seconds * KILL_SHARE - JUDGE_S)
-        )
+        last_s = min(self.plan.seconds * KILL_SHARE - JUDGE_S, self.plan.seconds - SUMMED_S)
+        self._clock.sleep(start_delay_s(self._clock.now_ms(), first_s=WARM_S, last_s=last_s))
         run.started_ms = self._clock.now_ms()
         traffic = threading.Thread(target=lambda: asyncio.run(self.replayer.run()), daemon=True)
         with Loop(self._clock, self.minutes.step), Loop(self._clock, self.health.step):
