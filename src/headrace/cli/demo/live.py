@@ -120,7 +120,7 @@ def _watch(
             if (
                 run.cut_ms is not None
                 and run.decided_ms is None
-                and seen.get(run.cut_cdn, 1.0) < weights.get(run.cut_cdn, 1.0)
+                and seen.get(run.cut_cdn, 1.0) < weights.get(run.cut_cdn, 1.0) / 2
             ):
                 run.decided_ms = clock.now_ms()
                 say(f"decision {(run.decided_ms - run.cut_ms) / 1000:.1f} s after the cut: {seen}")
