@@ -34,6 +34,20 @@ def test_a_deploy_submits_with_checkpoints_and_physical_options(parts: Parts) ->
     assert parts.jobs.attempts("total")[0].outcome == "open"
 
 
+def test_a_restart_runs_the_kept_plan_and_makes_a_lost_one_again(parts: Parts) -> None:
+    """The same plan goes with every submission of a version; a file that is gone is compiled anew, not a reason to fail."""
+    deployed(parts)
+    path = parts.planner.plan_path(parts.jobs.get("total").spec)
+    path.write_text('{"kept": 1}')
+    parts.host.stop("total")
+    deployed(parts)
+    assert parts.driver.submits[-1].plan == '{"kept": 1}'
+    parts.host.stop("total")
+    path.unlink()
+    deployed(parts)
+    assert (parts.driver.submits[-1].plan, path.is_file()) == ('{"nodes": []}', True)
+
+
 def test_the_same_version_again_is_left_alone(parts: Parts) -> None:
     """A deploy without a change touches nothing."""
     deployed(parts)
