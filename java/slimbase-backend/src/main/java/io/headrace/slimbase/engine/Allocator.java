@@ -1,0 +1,12 @@
+package io.headrace.slimbase.engine;
+
+/** Where chunks and index nodes come from. Budgets are the caller's affair. Thread-safe. */
+public interface Allocator {
+    /** Zeroed memory, aligned to 64 bytes; 0 when the machine refuses. */
+    long allocate(long bytes);
+
+    void free(long address, long bytes);
+
+    /** Whether the memory comes from the native library (huge pages). */
+    boolean isNative();
+}
