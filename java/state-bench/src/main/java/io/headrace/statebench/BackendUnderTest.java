@@ -1,0 +1,95 @@
+package io.headrace.statebench;
+
+import java.io.File;
+import java.io.IOException;
+import java.util.List;
+import org.apache.flink.api.common.state.State;
+import org.apache.flink.api.common.state.StateDescriptor;
+import org.apache.flink.api.common.typeutils.TypeSerializer;
+import org.apache.flink.configuration.Configuration;
+import org.apache.flink.core.fs.CloseableRegistry;
+import org.apache.flink.metrics.groups.UnregisteredMetricsGroup;
+import org.apache.flink.runtime.execution.Environment;
+import org.apache.flink.runtime.state.CheckpointableKeyedStateBackend;
+import org.apache.flink.runtime.state.KeyGroupRange;
+import org.apache.flink.runtime.state.KeyedStateBackendParametersImpl;
+import org.apache.flink.runtime.state.StateBackend;
+import org.apache.flink.runtime.state.StateBackendLoader;
+import org.apache.flink.runtime.state.VoidNamespace;
+import org.apache.flink.runtime.state.VoidNamespaceSerializer;
+import org.apache.flink.runtime.state.ttl.TtlTimeProvider;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * A keyed backend made by configuration alone, as a task makes it: `--conf state.backend.type=...` names it, so any
+ * backend works. One operator has the whole slot's managed memory (`--managed-bytes`).
+ */
+public final class BackendUnderTest<K> implements AutoCloseable {
+
+    /** Flink's default maximum parallelism for small jobs. */
+    public static final int KEY_GROUPS = 128;
+
+    private static final Logger LOG = LoggerFactory.getLogger(BackendUnderTest.class);
+    private static final long MANAGED_BYTES_DEFAULT = 1L << 30;
+
+    private final CheckpointableKeyedStateBackend<K> backend;
+    private final Environment environment;
+
+    private BackendUnderTest(CheckpointableKeyedStateBackend<K> backend, Environment environment) {
+        this.backend = backend;
+        this.environment = environment;
+    }
+
+    /** Loads the configured backend; local files go to `--folder`. */
+    public static <K> BackendUnderTest<K> open(Arguments arguments, TypeSerializer<K> keys) throws Exception {
+        Configuration configuration = Configuration.fromMap(arguments.pairs("conf"));
+        File folder = new File(arguments.required("folder"));
+        if (!folder.isDirectory() && !folder.mkdirs()) {
+            throw new IOException("cannot make folder, path=`" + folder + "`");
+        }
+        ClassLoader loader = BackendUnderTest.class.getClassLoader();
+        StateBackend made = StateBackendLoader.loadStateBackendFromConfig(configuration, loader, LOG);
+        long managedBytes = arguments.number("managed-bytes", MANAGED_BYTES_DEFAULT);
+        Environment environment = BenchEnvironment.create(configuration, folder, managedBytes);
+        return new BackendUnderTest<>(made.createKeyedStateBackend(parameters(environment, keys)), environment);
+    }
+
+    private static <K> KeyedStateBackendParametersImpl<K> parameters(Environment environment, TypeSerializer<K> keys) {
+        return new KeyedStateBackendParametersImpl<>(
+                environment,
+                environment.getJobID(),
+                "bench",
+                keys,
+                KEY_GROUPS,
+                KeyGroupRange.of(0, KEY_GROUPS - 1),
+                environment.getTaskKvStateRegistry(),
+                TtlTimeProvider.DEFAULT,
+                new UnregisteredMetricsGroup(),
+                (name, value) -> {},
+                List.of(),
+                new CloseableRegistry(),
+                1.0);
+    }
+
+    /** The backend itself. */
+    public CheckpointableKeyedStateBackend<K> keyed() {
+        return backend;
+    }
+
+    /** A state of the backend in the void namespace, with every wrapper that an operator would get. */
+    public <S extends State> S state(StateDescriptor<S, ?> descriptor) throws Exception {
+        return backend.getPartitionedState(VoidNamespace.INSTANCE, VoidNamespaceSerializer.INSTANCE, descriptor);
+    }
+
+    /** Waits until the backend has no background work left; at most `SETTLE_MS_MAX`. */
+    public void settle() throws Exception {
+        Settling.await(backend);
+    }
+
+    @Override
+    public void close() throws Exception {
+        backend.dispose();
+        environment.getIOManager().close();
+    }
+}
