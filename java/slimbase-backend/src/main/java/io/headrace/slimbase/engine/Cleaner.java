@@ -1,0 +1,191 @@
+package io.headrace.slimbase.engine;
+
+import java.util.ArrayDeque;
+
+/**
+ * Copies what is still wanted out of a victim segment, record by record, and frees its chunks; docs/concepts/slimbase-format.md, Life of the log.
+ *
+ * <p>Work is paid for by appends, {@link #PACE} bytes scanned for each appended, so no single operation waits for a whole segment. Victims are
+ * segments with little left alive; 16 of one size class, so that files stay few; the oldest one, when tombstones have become many.
+ */
+final class Cleaner {
+    /** Bytes scanned for a byte appended: at a garbage share of 1/3 three are needed to keep up; five leave room. */
+    private static final int PACE = 5;
+    private static final long SLACK = 512 << 10;
+    private static final int SIZE_CLASS_BITS = 4;
+    private static final int SIZE_CLASS_COUNT = 16;
+    /** With time-to-live states, one old segment is looked through every so many barriers. */
+    private static final int EXPIRY_BARRIERS = 8;
+
+    private final SlimEngine engine;
+    private final Log log;
+    private final Chunks chunks;
+    private final ArrayDeque<Segment> merging = new ArrayDeque<>();
+    private Segment victim;
+    private long offset;
+    private int barriers;
+
+    Cleaner(SlimEngine engine, Log log, Chunks chunks) {
+        this.engine = engine;
+        this.log = log;
+        this.chunks = chunks;
+    }
+
+    boolean isActive() {
+        return victim != null;
+    }
+
+    /** Called before an append of so many bytes. */
+    void pay(long appendedBytes) {
+        if (victim != null) {
+            step(appendedBytes * PACE + 64);
+        }
+    }
+
+    /** Looks for a victim; called when a chunk is added and at barriers. */
+    void choose() {
+        if (victim != null) {
+            return;
+        }
+        while (!merging.isEmpty()) {
+            Segment next = merging.poll();
+            if (!next.retired) {
+                start(next);
+                return;
+            }
+        }
+        long garbage = log.usedBytes - log.liveBytes;
+        if (garbage > log.liveBytes / 2 + SLACK) {
+            Segment best = leastAlive(0.9);
+            if (best == null && log.open() != null && log.open().usedBytes > SLACK) {
+                log.closeSegment(); // what is garbage is in the open one: the next call may choose it
+            }
+            start(best);
+        } else if (log.tombstoneBytes > (log.liveBytes - log.tombstoneBytes) / 4 + SLACK) {
+            Segment oldest = log.segments().firstEntry().getValue();
+            start(oldest == log.open() ? null : oldest);
+        } else {
+            chooseCrowd();
+        }
+    }
+
+    void barrier() {
+        barriers++;
+        if (victim == null && engine.hasFilters() && barriers % EXPIRY_BARRIERS == 0 && !log.segments().isEmpty()) {
+            Segment oldest = log.segments().firstEntry().getValue();
+            start(oldest == log.open() ? null : oldest);
+        }
+        choose();
+    }
+
+    private Segment leastAlive(double below) {
+        Segment best = null;
+        double bestShare = below;
+        for (Segment segment : log.segments().values()) {
+            if (segment != log.open() && segment.usedBytes > 0) {
+                double share = (double) segment.liveBytes / segment.usedBytes;
+                if (share < bestShare) {
+                    best = segment;
+                    bestShare = share;
+                }
+            }
+        }
+        return best;
+    }
+
+    /** 16 sealed segments of one size class are merged, the smallest class first. */
+    private void chooseCrowd() {
+        if (log.segments().size() <= SIZE_CLASS_COUNT) {
+            return;
+        }
+        int[] counts = new int[16];
+        for (Segment segment : log.segments().values()) {
+            if (segment.epoch() != log.epoch()) {
+                counts[sizeClass(segment)]++;
+            }
+        }
+        for (int size = 0; size < counts.length - 1; size++) {
+            if (counts[size] >= SIZE_CLASS_COUNT && (16 << 10L) << SIZE_CLASS_BITS * size < Log.SEGMENT_BYTES) {
+                for (Segment segment : log.segments().values()) {
+                    if (segment.epoch() != log.epoch() && sizeClass(segment) == size) {
+                        merging.add(segment);
+                    }
+                }
+                start(merging.poll());
+                return;
+            }
+        }
+    }
+
+    private static int sizeClass(Segment segment) {
+        long units = Math.max(1, segment.liveBytes >> 14);
+        return Math.min(14, (63 - Long.numberOfLeadingZeros(units)) / SIZE_CLASS_BITS);
+    }
+
+    private void start(Segment segment) {
+        victim = segment;
+        offset = 0;
+    }
+
+    /** Cleans the best victim wholly, for want of memory; true when chunks were given up. */
+    boolean cleanNow() {
+        if (victim == null) {
+            start(leastAlive(0.95));
+        }
+        if (victim == null) {
+            log.closeSegment();
+            start(leastAlive(0.95));
+        }
+        if (victim == null) {
+            return false;
+        }
+        Segment cleaned = victim;
+        while (victim == cleaned) {
+            step(Log.LAST_CHUNK);
+        }
+        return true;
+    }
+
+    private void step(long bytes) {
+        long left = bytes;
+        while (left > 0) {
+            if (victim.chunkCount() == 0) {
+                finish();
+                return;
+            }
+            int chunk = victim.chunk(0);
+            if (offset >= chunks.used[chunk] || isAllDead()) {
+                freeFirstChunk(chunk);
+                continue;
+            }
+            long record = chunks.address(chunk) + offset;
+            long size = Record.size(record);
+            engine.ensureRoomForCleaning(size + 8);
+            engine.clean(record, Chunks.logical(chunk, offset), victim);
+            offset += size;
+            left -= size;
+        }
+    }
+
+    private boolean isAllDead() {
+        return victim.liveBytes == 0;
+    }
+
+    private void freeFirstChunk(int chunk) {
+        victim.removeFirstChunk();
+        victim.usedBytes -= chunks.used[chunk];
+        log.usedBytes -= chunks.used[chunk];
+        chunks.free(chunk);
+        engine.moved();
+        offset = 0;
+    }
+
+    private void finish() {
+        Segment done = victim;
+        victim = null;
+        log.retire(done);
+        log.tombstoneBytes -= done.tombstoneBytes;
+        log.liveBytes -= done.liveBytes;
+        choose();
+    }
+}

@@ -1,0 +1,56 @@
+package io.headrace.slimbase.engine;
+
+import java.util.concurrent.ConcurrentSkipListSet;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.Condition;
+import java.util.concurrent.locks.ReentrantLock;
+
+/** Which snapshots still read memory. Pinned by the task thread, unpinned by any. */
+final class Pins {
+    private final ConcurrentSkipListSet<Long> active = new ConcurrentSkipListSet<>();
+    private final ReentrantLock lock = new ReentrantLock();
+    private final Condition changed = lock.newCondition();
+    private long last;
+
+    long pin() {
+        active.add(++last);
+        return last;
+    }
+
+    /** What is freed now may be read by pins up to this one. */
+    long stamp() {
+        return last;
+    }
+
+    void unpin(long pin) {
+        lock.lock();
+        try {
+            active.remove(pin);
+            changed.signalAll();
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    boolean isFree(long stamp) {
+        Long oldest = active.isEmpty() ? null : active.ceiling(0L);
+        return oldest == null || oldest > stamp;
+    }
+
+    /** Waits until a pin is gone; false when none went within the time. */
+    boolean awaitChange(long stamp, long millis) {
+        lock.lock();
+        try {
+            long left = TimeUnit.MILLISECONDS.toNanos(millis);
+            while (!isFree(stamp) && left > 0) {
+                left = changed.awaitNanos(left);
+            }
+            return isFree(stamp);
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            return false;
+        } finally {
+            lock.unlock();
+        }
+    }
+}

@@ -1,0 +1,76 @@
+package io.headrace.slimbase.engine;
+
+import java.util.Arrays;
+
+/**
+ * The chunks that become one file: at most {@link Log#SEGMENT_BYTES} of records of one epoch. Owned by the task thread.
+ */
+public final class Segment {
+    private final long number;
+    private final int epoch;
+    private int[] chunks = new int[4];
+    private int chunkCount;
+    /** Chunks before this one were cleaned and freed. */
+    private int firstChunk;
+
+    long usedBytes;
+    /** Bytes of records that the index reaches, and of tombstones. */
+    long liveBytes;
+    long tombstoneBytes;
+    boolean retired;
+    private Object tag;
+
+    Segment(long number, int epoch) {
+        this.number = number;
+        this.epoch = epoch;
+    }
+
+    void add(int chunk) {
+        if (chunkCount == chunks.length) {
+            chunks = Arrays.copyOf(chunks, chunkCount * 2);
+        }
+        chunks[chunkCount++] = chunk;
+    }
+
+    int chunkCount() {
+        return chunkCount - firstChunk;
+    }
+
+    int chunk(int index) {
+        return chunks[firstChunk + index];
+    }
+
+    int removeFirstChunk() {
+        return chunks[firstChunk++];
+    }
+
+    int epoch() {
+        return epoch;
+    }
+
+    /** Ascending with age: the greater, the newer. */
+    public long number() {
+        return number;
+    }
+
+    public long usedBytes() {
+        return usedBytes;
+    }
+
+    public long liveBytes() {
+        return liveBytes;
+    }
+
+    public boolean isRetired() {
+        return retired;
+    }
+
+    /** What the snapshot strategy has put here, e.g. the uploaded file. */
+    public Object tag() {
+        return tag;
+    }
+
+    public void setTag(Object tag) {
+        this.tag = tag;
+    }
+}

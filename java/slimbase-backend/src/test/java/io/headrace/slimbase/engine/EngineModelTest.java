@@ -1,0 +1,331 @@
+package io.headrace.slimbase.engine;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.nio.ByteBuffer;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Random;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** The engine against a map, under random operations, epochs, cleaning, snapshots and restores. */
+class EngineModelTest {
+    private static final int KEY_GROUPS = 5;
+    private static final int FIRST = 7;
+    private static final int VALUE = 2 * 2;
+    private static final int LIST = 2 * 3;
+
+    /** A key of the model. */
+    private static final class Key {
+        final int group;
+        final int identity;
+        final byte[] bytes;
+
+        Key(int group, int identity, byte[] bytes) {
+            this.group = group;
+            this.identity = identity;
+            this.bytes = bytes;
+        }
+
+        @Override
+        public boolean equals(Object other) {
+            Key that = (Key) other;
+            return group == that.group && identity == that.identity && Arrays.equals(bytes, that.bytes);
+        }
+
+        @Override
+        public int hashCode() {
+            return Arrays.hashCode(bytes) * 31 + identity * 7 + group;
+        }
+    }
+
+    private final long keyMemory = Memory.allocate(1 << 20);
+    private final long valueMemory = Memory.allocate(8 << 20);
+
+    private static SlimEngine engine(long budget) {
+        return new SlimEngine(new MemoryBudget(budget), new UnsafeAllocator(), FIRST, KEY_GROUPS, id -> "state-" + id);
+    }
+
+    private long load(byte[] bytes, long at) {
+        Memory.copyFromArray(bytes, 0, bytes.length, at);
+        return at;
+    }
+
+    private static byte[] bytes(long at, int length) {
+        byte[] out = new byte[length];
+        Memory.copyToArray(at, out, 0, length);
+        return out;
+    }
+
+    private byte[] read(SlimEngine engine, Key key) {
+        long record = engine.find(key.group, key.identity, load(key.bytes, keyMemory), key.bytes.length);
+        return record == 0 ? null : content(engine, record, key.identity);
+    }
+
+    /** The value; a list's elements joined with commas. */
+    private static byte[] content(SlimEngine engine, long record, int identity) {
+        if (identity != LIST) {
+            return bytes(Record.valueAddress(record), Record.valueLength(record));
+        }
+        long[] blocks = new long[4096];
+        int count = engine.chain(record, blocks);
+        assertTrue(count <= blocks.length);
+        ByteBuffer out = ByteBuffer.allocate(8 << 20);
+        for (int i = count - 1; i >= 0; i--) {
+            long block = Record.valueAddress(blocks[i]);
+            out.put(bytes(block + 8, Memory.getInt(block)));
+            if (i > 0) {
+                out.put((byte) ',');
+            }
+        }
+        return Arrays.copyOf(out.array(), out.position());
+    }
+
+    private void check(SlimEngine engine, Map<Key, byte[]> model) throws Exception {
+        for (Map.Entry<Key, byte[]> entry : model.entrySet()) {
+            assertArrayEquals(entry.getValue(), read(engine, entry.getKey()));
+        }
+        Map<Key, byte[]> walked = new HashMap<>();
+        for (int group = FIRST; group < FIRST + KEY_GROUPS; group++) {
+            engine.forEachRecord(
+                    group,
+                    record ->
+                            walked.put(
+                                    new Key(
+                                            Record.keyGroup(record),
+                                            Record.identity(record),
+                                            bytes(Record.keyAddress(record), Record.keyLength(record))),
+                                    content(engine, record, Record.identity(record))));
+        }
+        assertEquals(model.size(), walked.size());
+        assertEquals(model.size(), engine.recordCount(VALUE) + engine.recordCount(LIST));
+    }
+
+    /** What a file would hold: per key the newest whole value or tombstone and the pieces after it. */
+    private static List<Object[]> file(SegmentView view) {
+        Map<Key, List<Object[]>> byKey = new LinkedHashMap<>();
+        for (int chunk = 0; chunk < view.chunkCount(); chunk++) {
+            long end = view.chunkAddress(chunk) + view.chunkBytes(chunk);
+            for (long at = view.chunkAddress(chunk); at < end; at += Record.size(at)) {
+                if (Record.has(at, Record.DEAD)) {
+                    continue;
+                }
+                byte[] keyBytes = bytes(Record.keyAddress(at), Record.keyLength(at));
+                Key key = new Key(Record.keyGroup(at), Record.identity(at), keyBytes);
+                boolean chained = Record.has(at, Record.CHAINED);
+                List<Object[]> entries = byKey.computeIfAbsent(key, ignored -> new ArrayList<>());
+                if (!chained) {
+                    entries.clear();
+                }
+                int flags = (Record.has(at, Record.TOMBSTONE) ? 1 : 0) | (chained ? 2 : 0);
+                entries.add(new Object[] {key, flags, bytes(Record.valueAddress(at), Record.valueLength(at))});
+            }
+        }
+        List<Object[]> all = new ArrayList<>();
+        byKey.values().forEach(all::addAll);
+        return all;
+    }
+
+    private SlimEngine restore(List<List<Object[]>> files, long budget) {
+        SlimEngine engine = engine(budget);
+        for (List<Object[]> file : files) {
+            engine.beginRestoredSegment();
+            for (Object[] entry : file) {
+                Key key = (Key) entry[0];
+                byte[] value = (byte[]) entry[2];
+                engine.restoreEntry(
+                        key.group,
+                        key.identity,
+                        (int) entry[1],
+                        load(key.bytes, keyMemory),
+                        key.bytes.length,
+                        load(value, valueMemory),
+                        value.length);
+            }
+            engine.endRestoredSegment();
+        }
+        return engine;
+    }
+
+    private static byte[] random(Random random, int most) {
+        byte[] out = new byte[random.nextInt(100) == 0 ? random.nextInt(most) : random.nextInt(40)];
+        random.nextBytes(out);
+        return out;
+    }
+
+    private void step(SlimEngine engine, Map<Key, byte[]> model, Random random, int keys) {
+        int pick = random.nextInt(keys);
+        byte[] keyBytes = new byte[pick % 50 == 0 ? 70_000 : 8 + pick % 13];
+        ByteBuffer.wrap(keyBytes).putInt(pick);
+        int group = FIRST + pick % KEY_GROUPS;
+        long key = load(keyBytes, keyMemory);
+        int what = random.nextInt(10);
+        Key value = new Key(group, VALUE, keyBytes);
+        Key list = new Key(group, LIST, keyBytes);
+        if (what < 4) {
+            byte[] content = what == 0 ? random(random, 100_000) : new byte[] {(byte) random.nextInt(), 2, 3};
+            if (what == 1) {
+                engine.find(group, VALUE, key, keyBytes.length);
+                engine.putFound(load(content, valueMemory), content.length, key, keyBytes.length);
+            } else {
+                engine.put(group, VALUE, key, keyBytes.length, load(content, valueMemory), content.length);
+            }
+            model.put(value, content);
+        } else if (what < 6) {
+            assertEquals(model.remove(value) != null, engine.remove(group, VALUE, key, keyBytes.length));
+        } else if (what < 9) {
+            byte[] element = random(random, 3_000);
+            engine.appendToList(group, LIST, key, keyBytes.length, load(element, valueMemory), element.length);
+            byte[] before = model.get(list);
+            model.put(list, before == null ? element : joined(before, element));
+            if (model.get(list).length > 20_000) {
+                engine.putList(group, LIST, key, keyBytes.length, load(element, valueMemory), element.length, 1);
+                model.put(list, element);
+            }
+        } else {
+            assertEquals(model.remove(list) != null, engine.remove(group, LIST, key, keyBytes.length));
+        }
+    }
+
+    private static byte[] joined(byte[] before, byte[] element) {
+        ByteBuffer out = ByteBuffer.allocate(before.length + 1 + element.length);
+        return out.put(before).put((byte) ',').put(element).array();
+    }
+
+    /** Any sequence gives the map's answers; every snapshot, also one read late, restores to the map of its barrier; and on from there. */
+    @ParameterizedTest
+    @ValueSource(longs = {1, 2, 3, 4, 5, 6})
+    void agreesWithAMap(long seed) throws Exception {
+        System.out.println("seed " + seed);
+        Random random = new Random(seed);
+        int keys = 20 << random.nextInt(6);
+        long budget = (24L + random.nextInt(3) * 40) << 20;
+        int operations = Integer.getInteger("slimbase.model.ops", 40_000);
+        SlimEngine engine = engine(budget);
+        Map<Key, byte[]> model = new HashMap<>();
+        ArrayDeque<Object[]> late = new ArrayDeque<>();
+        for (int i = 0; i < operations; i++) {
+            step(engine, model, random, keys);
+            if (random.nextInt(700) == 0) {
+                late.add(new Object[] {engine.seal(), new HashMap<>(model)});
+            }
+            if (late.size() > 2 || (!late.isEmpty() && random.nextInt(2_000) == 0)) {
+                Object[] oldest = late.poll();
+                @SuppressWarnings("unchecked")
+                Map<Key, byte[]> then = (Map<Key, byte[]>) oldest[1];
+                SlimEngine copy = restore(filesOf((SnapshotView) oldest[0]), budget);
+                check(copy, then);
+                if (random.nextInt(4) == 0) {
+                    engine = replace(engine, late, copy);
+                    model = new HashMap<>(then);
+                } else {
+                    copy.close();
+                }
+            }
+            if (i % 5_000 == 0) {
+                check(engine, model);
+            }
+        }
+        check(engine, model);
+        late.forEach(each -> ((SnapshotView) each[0]).close());
+        engine.close();
+    }
+
+    private SlimEngine replace(SlimEngine old, ArrayDeque<Object[]> late, SlimEngine restored) {
+        late.forEach(each -> ((SnapshotView) each[0]).close());
+        late.clear();
+        old.close();
+        return restored;
+    }
+
+    private static List<List<Object[]>> filesOf(SnapshotView snapshot) {
+        List<List<Object[]>> files = new ArrayList<>();
+        snapshot.segments().forEach(view -> files.add(file(view)));
+        snapshot.close();
+        return files;
+    }
+
+    /** With rewritten and removed keys memory stays within the budget, and few segments remain. */
+    @Test
+    void cleansWhileRunning() {
+        SlimEngine engine = engine(16 << 20);
+        byte[] key = new byte[8];
+        byte[] value = new byte[100];
+        for (int epoch = 0; epoch < 300; epoch++) {
+            for (int i = 0; i < 2_000; i++) {
+                ByteBuffer.wrap(key).putLong(i * 7L % 20_000);
+                engine.put(FIRST + i % KEY_GROUPS, VALUE, load(key, keyMemory), 8, load(value, valueMemory), 100);
+                ByteBuffer.wrap(key).putLong(1_000_000L + epoch * 2_000L + i);
+                engine.put(FIRST, VALUE, load(key, keyMemory), 8, load(value, valueMemory), 100);
+                ByteBuffer.wrap(key).putLong(1_000_000L + (epoch - 3) * 2_000L + i);
+                assertEquals(epoch >= 3, engine.remove(FIRST, VALUE, load(key, keyMemory), 8));
+            }
+            engine.seal().close();
+        }
+        assertTrue(engine.segmentCount() < 64, "segments " + engine.segmentCount());
+        assertTrue(engine.logBytes() < 3 * engine.liveBytes() + (2 << 20), engine.logBytes() + " for " + engine.liveBytes());
+        engine.close();
+    }
+
+    /** A full budget is one clear error, and what was there is still there. */
+    @Test
+    void saysWhenMemoryIsFull() {
+        MemoryBudget budget = new MemoryBudget(4 << 20);
+        SlimEngine engine = new SlimEngine(budget, new UnsafeAllocator(), 0, 1, id -> "visits");
+        byte[] key = new byte[8];
+        byte[] value = new byte[1000];
+        int[] stored = new int[1];
+        SlimBaseException error =
+                assertThrows(
+                        SlimBaseException.class,
+                        () -> {
+                            for (; ; stored[0]++) {
+                                ByteBuffer.wrap(key).putLong(stored[0]);
+                                engine.put(0, VALUE, load(key, keyMemory), 8, load(value, valueMemory), 1000);
+                            }
+                        });
+        assertEquals(SlimBaseException.Kind.Throttled, error.kind());
+        assertTrue(error.getMessage().contains("state=`visits`"), error.getMessage());
+        assertTrue(error.getMessage().contains("taskmanager.memory.managed.size"), error.getMessage());
+        assertTrue(stored[0] > 3_000, "stored " + stored[0]);
+        for (int i = 0; i < stored[0]; i++) {
+            ByteBuffer.wrap(key).putLong(i);
+            assertTrue(engine.find(0, VALUE, load(key, keyMemory), 8) != 0);
+        }
+        engine.close();
+        assertEquals(0, budget.usedBytes());
+    }
+
+    /** Growth through node sizes, splits and directories keeps every key. */
+    @Test
+    void growsOneKeyGroup() {
+        SlimEngine engine = new SlimEngine(new MemoryBudget(256 << 20), new UnsafeAllocator(), 0, 1, id -> "s");
+        byte[] key = new byte[8];
+        for (long i = 0; i < 600_000; i++) {
+            ByteBuffer.wrap(key).putLong(i);
+            engine.put(0, VALUE, load(key, keyMemory), 8, load(key, valueMemory), 8);
+        }
+        for (long i = 0; i < 600_000; i += 3) {
+            ByteBuffer.wrap(key).putLong(i);
+            assertTrue(engine.remove(0, VALUE, load(key, keyMemory), 8));
+        }
+        for (long i = 0; i < 600_000; i++) {
+            ByteBuffer.wrap(key).putLong(i);
+            long record = engine.find(0, VALUE, load(key, keyMemory), 8);
+            assertEquals(i % 3 != 0, record != 0);
+            assertTrue(record == 0 || Memory.equal(Record.valueAddress(record), load(key, valueMemory), 8));
+        }
+        System.out.println("bytes a record: " + (engine.liveBytes() + engine.indexBytes()) / 400_000.0);
+        engine.close();
+    }
+}
