@@ -1,21 +1,37 @@
 package io.headrace.slimbase.engine;
 
 import java.util.ArrayList;
-import java.util.HashMap;
+import java.util.Comparator;
 import java.util.List;
-import java.util.Map;
+import java.util.TreeMap;
+import java.util.TreeSet;
 
-/** Memory of index nodes and directories: a few sizes, carved from blocks, freed ones used again for the same size. */
+/**
+ * Memory of index nodes and directories, carved from blocks.
+ *
+ * <p>Nodes of one size tend to be outgrown together, so freed neighbours are joined and serve as larger ones: best fit over free ranges. Only
+ * growth comes here, never a lookup.
+ */
 final class Nodes {
     private static final long FIRST_BLOCK = 16 << 10;
-    private static final long LAST_BLOCK = 1 << 20;
+    private static final long LAST_BLOCK = 4 << 20;
+
+    private static final class Range {
+        final long address;
+        final long bytes;
+
+        Range(long address, long bytes) {
+            this.address = address;
+            this.bytes = bytes;
+        }
+    }
 
     private final Allocator allocator;
     private final MemoryBudget budget;
-    private final List<long[]> blocks = new ArrayList<>();
-    private final Map<Integer, LongStack> free = new HashMap<>();
-    private long cursor;
-    private long end;
+    private final List<Range> blocks = new ArrayList<>();
+    private final TreeMap<Long, Range> byAddress = new TreeMap<>();
+    private final TreeSet<Range> bySize =
+            new TreeSet<>(Comparator.<Range>comparingLong(range -> range.bytes).thenComparingLong(range -> range.address));
     private long allocatedBytes;
 
     Nodes(Allocator allocator, MemoryBudget budget) {
@@ -23,24 +39,36 @@ final class Nodes {
         this.budget = budget;
     }
 
+    /** All blocks, free ranges included. */
     long allocatedBytes() {
         return allocatedBytes;
     }
 
     /** Zeroed, aligned to 64 bytes; 0 when there is no room. `bytes` is a multiple of 64. */
     long allocate(int bytes) {
-        LongStack stack = free.get(bytes);
-        if (stack != null && stack.size > 0) {
-            long address = stack.pop();
-            Memory.zero(address, bytes);
-            return address;
+        Range fitting = bySize.ceiling(new Range(0, bytes));
+        if (fitting == null) {
+            if (!addBlock(bytes)) {
+                return 0;
+            }
+            fitting = bySize.ceiling(new Range(0, bytes));
         }
-        if (end - cursor < bytes && !addBlock(bytes)) {
-            return 0;
+        take(fitting);
+        if (fitting.bytes > bytes) {
+            give(new Range(fitting.address + bytes, fitting.bytes - bytes));
         }
-        long address = cursor;
-        cursor += bytes;
-        return address;
+        Memory.zero(fitting.address, bytes);
+        return fitting.address;
+    }
+
+    private void take(Range range) {
+        byAddress.remove(range.address);
+        bySize.remove(range);
+    }
+
+    private void give(Range range) {
+        byAddress.put(range.address, range);
+        bySize.add(range);
     }
 
     private boolean addBlock(int bytes) {
@@ -56,52 +84,36 @@ final class Nodes {
             budget.release(wanted);
             return false;
         }
-        keepRest();
-        blocks.add(new long[] {address, wanted});
+        blocks.add(new Range(address, wanted));
         allocatedBytes += wanted;
-        cursor = address;
-        end = address + wanted;
+        give(new Range(address, wanted));
         return true;
     }
 
-    /** What the last block has left serves as small nodes. */
-    private void keepRest() {
-        for (int code = Index.MAX_CODE; code >= 0; code--) {
-            int bytes = Index.nodeBytes(code);
-            while (end - cursor >= bytes) {
-                free(cursor, bytes);
-                cursor += bytes;
-            }
-        }
-    }
-
     void free(long address, int bytes) {
-        free.computeIfAbsent(bytes, ignored -> new LongStack()).push(address);
+        long from = address;
+        long to = address + bytes;
+        var before = byAddress.floorEntry(address);
+        if (before != null && before.getKey() + before.getValue().bytes == from) {
+            from = before.getKey();
+            take(before.getValue());
+        }
+        Range after = byAddress.get(to);
+        if (after != null) {
+            to += after.bytes;
+            take(after);
+        }
+        give(new Range(from, to - from));
     }
 
     void close() {
-        for (long[] block : blocks) {
-            allocator.free(block[0], block[1]);
-            budget.release(block[1]);
+        for (Range block : blocks) {
+            allocator.free(block.address, block.bytes);
+            budget.release(block.bytes);
         }
         blocks.clear();
-        free.clear();
-        cursor = end = allocatedBytes = 0;
-    }
-
-    private static final class LongStack {
-        private long[] items = new long[16];
-        private int size;
-
-        void push(long item) {
-            if (size == items.length) {
-                items = java.util.Arrays.copyOf(items, size * 2);
-            }
-            items[size++] = item;
-        }
-
-        long pop() {
-            return items[--size];
-        }
+        byAddress.clear();
+        bySize.clear();
+        allocatedBytes = 0;
     }
 }

@@ -11,6 +11,7 @@ final class Pins {
     private final ReentrantLock lock = new ReentrantLock();
     private final Condition changed = lock.newCondition();
     private long last;
+    private Runnable whenFree;
 
     long pin() {
         active.add(++last);
@@ -27,13 +28,33 @@ final class Pins {
         try {
             active.remove(pin);
             changed.signalAll();
+            runWhenFree();
         } finally {
             lock.unlock();
         }
     }
 
+    /** Runs the action once nothing is pinned: now, or in the thread that takes the last pin away. */
+    void whenFree(Runnable action) {
+        lock.lock();
+        try {
+            whenFree = action;
+            runWhenFree();
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    private void runWhenFree() {
+        if (whenFree != null && active.isEmpty()) {
+            Runnable action = whenFree;
+            whenFree = null;
+            action.run();
+        }
+    }
+
     boolean isFree(long stamp) {
-        Long oldest = active.isEmpty() ? null : active.ceiling(0L);
+        Long oldest = active.ceiling(0L);
         return oldest == null || oldest > stamp;
     }
 
