@@ -1,0 +1,207 @@
+package io.headrace.slimbase.file;
+
+import io.headrace.slimbase.engine.Memory;
+import io.headrace.slimbase.engine.SlimBaseException;
+import java.io.IOException;
+import java.io.OutputStream;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.Arrays;
+import java.util.zip.CRC32C;
+import net.jpountz.lz4.LZ4Compressor;
+import net.jpountz.lz4.LZ4Factory;
+
+/**
+ * Packs entries, which come in the file's order, into blocks, and ends the file with its footer and trailer.
+ *
+ * <p>Holds one block, its compressed form and the footer's lists; the stream belongs to the caller and is neither flushed nor closed.
+ */
+public final class FileBuilder {
+    private static final LZ4Factory LZ4 = LZ4Factory.fastestInstance();
+
+    private final OutputStream out;
+    private final long segmentNumber;
+    private final LZ4Compressor compressor = LZ4.fastCompressor();
+    private final CRC32C checksum = new CRC32C();
+    private byte[] block = new byte[FileFormat.BLOCK_LIMIT];
+    private byte[] packed = new byte[0];
+    private int blockBytes;
+    private long position;
+
+    private long[] blockOffsets = new long[16];
+    private int blockCount;
+    /** Key group, block, offset, entries of each extent. */
+    private int[] extents = new int[64];
+
+    private int extentCount;
+    private int lastKeyGroup = -1;
+    private final long[][] statistics = new long[FileFormat.IDENTITY_LIMIT][];
+    private long entries;
+    private long rawBytes;
+
+    /** Writes the header. */
+    public FileBuilder(OutputStream out, long segmentNumber) throws IOException {
+        this.out = out;
+        this.segmentNumber = segmentNumber;
+        ByteBuffer header = littleEndian(FileFormat.HEADER_BYTES);
+        header.putLong(FileFormat.HEADER_MAGIC).putShort((short) FileFormat.VERSION);
+        write(header.array(), FileFormat.HEADER_BYTES);
+    }
+
+    private static ByteBuffer littleEndian(int bytes) {
+        return ByteBuffer.allocate(bytes).order(ByteOrder.LITTLE_ENDIAN);
+    }
+
+    /**
+     * Adds an entry.
+     *
+     * @param flags 1: tombstone, 2: chained
+     */
+    public void add(int keyGroup, int identity, int flags, long key, int keyLength, long value, int valueLength)
+            throws IOException {
+        int header =
+                1
+                        + FileFormat.varIntBytes(identity >>> 1)
+                        + FileFormat.varIntBytes(keyLength)
+                        + FileFormat.varIntBytes(valueLength);
+        long wanted = (long) header + keyLength + valueLength;
+        if (wanted > Integer.MAX_VALUE - 64) {
+            throw new SlimBaseException(
+                    SlimBaseException.Kind.Unsupported,
+                    "entry is too large for a file, key_bytes=" + keyLength + ", value_bytes=" + valueLength,
+                    "split the value over several keys",
+                    null);
+        }
+        int size = (int) wanted;
+        if (blockBytes > 0 && blockBytes + (long) size > FileFormat.BLOCK_LIMIT) {
+            flushBlock();
+        }
+        if (size > block.length) {
+            block = Arrays.copyOf(block, size);
+        }
+        countExtent(keyGroup);
+        int at = blockBytes;
+        block[at++] = (byte) (flags | (identity & 1) << 2);
+        at = putVarInt(at, identity >>> 1);
+        at = putVarInt(at, keyLength);
+        at = putVarInt(at, valueLength);
+        Memory.copyToArray(key, block, at, keyLength);
+        Memory.copyToArray(value, block, at + keyLength, valueLength);
+        blockBytes += size;
+        count(identity, flags, size);
+    }
+
+    private int putVarInt(int at, int value) {
+        int next = at;
+        int rest = value;
+        while ((rest & ~0x7F) != 0) {
+            block[next++] = (byte) (rest | 0x80);
+            rest >>>= 7;
+        }
+        block[next++] = (byte) rest;
+        return next;
+    }
+
+    private void countExtent(int keyGroup) {
+        assert keyGroup >= lastKeyGroup : "key groups out of order: " + keyGroup + " after " + lastKeyGroup;
+        if (keyGroup != lastKeyGroup) {
+            if (extentCount * 4 == extents.length) {
+                extents = Arrays.copyOf(extents, extents.length * 2);
+            }
+            extents[extentCount * 4] = keyGroup;
+            extents[extentCount * 4 + 1] = blockCount;
+            extents[extentCount * 4 + 2] = blockBytes;
+            extentCount++;
+            lastKeyGroup = keyGroup;
+        }
+        extents[(extentCount - 1) * 4 + 3]++;
+    }
+
+    private void count(int identity, int flags, int size) {
+        long[] row = statistics[identity];
+        if (row == null) {
+            row = statistics[identity] = new long[3];
+        }
+        row[0] += flags & FileFormat.ENTRY_TOMBSTONE;
+        row[1]++;
+        row[2] += size;
+        entries++;
+        rawBytes += size;
+    }
+
+    private void flushBlock() throws IOException {
+        int limit = compressor.maxCompressedLength(blockBytes);
+        packed = packed.length < limit ? new byte[limit] : packed;
+        int stored = compressor.compress(block, 0, blockBytes, packed, 0, limit);
+        boolean worth = stored < blockBytes;
+        byte[] body = worth ? packed : block;
+        stored = worth ? stored : blockBytes;
+        ByteBuffer header = littleEndian(FileFormat.BLOCK_HEADER_BYTES);
+        header.putInt(blockBytes).putInt(stored).putInt(worth ? FileFormat.CODEC_LZ4 : FileFormat.CODEC_NONE);
+        checksum.reset();
+        checksum.update(header.array(), 0, FileFormat.BLOCK_CHECKED_BYTES);
+        checksum.update(body, 0, stored);
+        header.putInt((int) checksum.getValue());
+        if (blockCount == blockOffsets.length) {
+            blockOffsets = Arrays.copyOf(blockOffsets, blockCount * 2);
+        }
+        blockOffsets[blockCount++] = position;
+        write(header.array(), FileFormat.BLOCK_HEADER_BYTES);
+        write(body, stored);
+        blockBytes = 0;
+        if (block.length > FileFormat.BLOCK_LIMIT) {
+            block = new byte[FileFormat.BLOCK_LIMIT];
+            packed = new byte[0];
+        }
+    }
+
+    private void write(byte[] bytes, int length) throws IOException {
+        out.write(bytes, 0, length);
+        position += length;
+    }
+
+    /** Writes what is left, footer and trailer. Nothing may be added afterwards. */
+    public FileStatistics finish() throws IOException {
+        if (blockBytes > 0) {
+            flushBlock();
+        }
+        ByteBuffer footer = footer();
+        long footerOffset = position;
+        checksum.reset();
+        checksum.update(footer.array(), 0, footer.capacity());
+        ByteBuffer trailer = littleEndian(FileFormat.TRAILER_BYTES);
+        trailer.putLong(footerOffset).putInt(footer.capacity()).putInt((int) checksum.getValue());
+        trailer.putInt(FileFormat.VERSION).putInt(0).putLong(FileFormat.TRAILER_MAGIC);
+        write(footer.array(), footer.capacity());
+        write(trailer.array(), FileFormat.TRAILER_BYTES);
+        return new FileStatistics(position, entries, rawBytes);
+    }
+
+    private ByteBuffer footer() {
+        int rows = (int) Arrays.stream(statistics).filter(row -> row != null).count();
+        ByteBuffer footer =
+                littleEndian(
+                        4 + blockCount * 8
+                                + 4 + extentCount * FileFormat.EXTENT_BYTES
+                                + 4 + rows * FileFormat.STATISTICS_BYTES
+                                + 8);
+        footer.putInt(blockCount);
+        for (int i = 0; i < blockCount; i++) {
+            footer.putLong(blockOffsets[i]);
+        }
+        footer.putInt(extentCount);
+        for (int i = 0; i < extentCount * 4; i += 4) {
+            footer.putInt(extents[i]).putInt(extents[i + 1]).putInt(extents[i + 2]).putInt(extents[i + 3]);
+        }
+        footer.putInt(rows);
+        for (int identity = 0; identity < statistics.length; identity++) {
+            long[] row = statistics[identity];
+            if (row != null) {
+                footer.putShort((short) (identity >>> 1)).putShort((short) (identity & 1)).putInt((int) row[0]);
+                footer.putLong(row[1]).putLong(row[2]);
+            }
+        }
+        footer.putLong(segmentNumber);
+        return footer;
+    }
+}

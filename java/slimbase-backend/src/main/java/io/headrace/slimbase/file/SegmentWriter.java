@@ -1,0 +1,144 @@
+package io.headrace.slimbase.file;
+
+import io.headrace.slimbase.engine.Record;
+import io.headrace.slimbase.engine.SlimBaseException;
+import java.io.IOException;
+import java.io.OutputStream;
+import java.util.Arrays;
+
+/**
+ * Packs the sealed records of one segment into a file.
+ *
+ * <p>Takes four bytes a record for sorting (a segment is 64 MiB, so 16 MiB at most), and a block; key groups are sorted one by one.
+ */
+public final class SegmentWriter {
+    /** References are in units of 8 bytes over all runs laid end to end. */
+    private static final long REFERENCE_LIMIT = (1L << 31) * 8;
+
+    private final RecordRuns runs;
+    private final ValueFilter filter;
+    private final long[] runEnds;
+    /** First place of each key group in {@link #references}; one more at the end. */
+    private int[] starts;
+
+    private int[] references;
+
+    private SegmentWriter(RecordRuns runs, ValueFilter filter) {
+        this.runs = runs;
+        this.filter = filter;
+        this.runEnds = new long[runs.count()];
+        long end = 0;
+        for (int i = 0; i < runEnds.length; i++) {
+            end += runs.bytes(i);
+            runEnds[i] = end;
+        }
+    }
+
+    /**
+     * Writes the file; the stream stays open.
+     *
+     * @param filter asked for whole values only; what it does not keep becomes a tombstone, or nothing when no older version can exist; may be null
+     */
+    public static FileStatistics write(RecordRuns runs, long segmentNumber, ValueFilter filter, OutputStream out)
+            throws IOException {
+        if (runs.totalBytes() > REFERENCE_LIMIT) {
+            throw new SlimBaseException(
+                    SlimBaseException.Kind.Unsupported,
+                    "segment is too large to pack, bytes=" + runs.totalBytes() + ", limit_bytes=" + REFERENCE_LIMIT,
+                    "split values of more than a gigabyte over several keys",
+                    null);
+        }
+        SegmentWriter writer = new SegmentWriter(runs, filter);
+        writer.collect();
+        FileBuilder builder = new FileBuilder(out, segmentNumber);
+        writer.writeKeyGroups(builder);
+        return builder.finish();
+    }
+
+    /** A counting sort by key group, which keeps the order of the log. */
+    private void collect() {
+        int[] counts = new int[FileFormat.KEY_GROUP_LIMIT + 1];
+        walk((record, reference) -> counts[Record.keyGroup(record) + 1]++);
+        for (int i = 1; i < counts.length; i++) {
+            counts[i] += counts[i - 1];
+        }
+        starts = counts;
+        references = new int[counts[counts.length - 1]];
+        int[] next = Arrays.copyOf(counts, counts.length);
+        walk((record, reference) -> references[next[Record.keyGroup(record)]++] = reference);
+    }
+
+    private interface ReferenceVisitor {
+        void visit(long record, int reference);
+    }
+
+    private void walk(ReferenceVisitor visitor) {
+        long before = 0;
+        for (int i = 0; i < runs.count(); i++) {
+            long start = runs.address(i);
+            long end = start + runs.bytes(i);
+            for (long record = start; record < end; record += Record.size(record)) {
+                if (!Record.has(record, Record.DEAD)) {
+                    visitor.visit(record, (int) (before + record - start >>> 3));
+                }
+            }
+            before += runs.bytes(i);
+        }
+    }
+
+    private long address(int reference) {
+        long place = (reference & 0xFFFF_FFFFL) << 3;
+        int run = 0;
+        int above = runEnds.length;
+        while (run < above) {
+            int middle = run + above >>> 1;
+            if (runEnds[middle] > place) {
+                above = middle;
+            } else {
+                run = middle + 1;
+            }
+        }
+        long before = run == 0 ? 0 : runEnds[run - 1];
+        return runs.address(run) + place - before;
+    }
+
+    private void writeKeyGroups(FileBuilder builder) throws IOException {
+        KeyGroupSort sort = new KeyGroupSort();
+        long[] records = new long[256];
+        for (int keyGroup = 0; keyGroup < FileFormat.KEY_GROUP_LIMIT; keyGroup++) {
+            int count = starts[keyGroup + 1] - starts[keyGroup];
+            if (count == 0) {
+                continue;
+            }
+            records = records.length < count ? new long[count] : records;
+            for (int i = 0; i < count; i++) {
+                records[i] = address(references[starts[keyGroup] + i]);
+            }
+            int kept = sort.sort(records, count);
+            for (int i = 0; i < kept; i++) {
+                boolean alone = i + 1 == kept || !Record.has(records[i + 1], Record.CHAINED);
+                writeRecord(builder, keyGroup, records[i], alone);
+            }
+        }
+    }
+
+    private void writeRecord(FileBuilder builder, int keyGroup, long record, boolean alone) throws IOException {
+        int header = Record.flags(record);
+        boolean tombstone = (header & Record.TOMBSTONE) != 0;
+        boolean chained = (header & Record.CHAINED) != 0;
+        boolean expired = filter != null && alone && !tombstone && !chained && !filter.keep(record);
+        if (expired && (header & Record.HAS_PREV) == 0) {
+            return;
+        }
+        int flags =
+                (tombstone || expired ? FileFormat.ENTRY_TOMBSTONE : 0) | (chained ? FileFormat.ENTRY_CHAINED : 0);
+        builder.add(
+                keyGroup,
+                Record.identity(record),
+                flags,
+                Record.keyAddress(record),
+                Record.keyLength(record),
+                Record.valueAddress(record),
+                expired ? 0 : Record.valueLength(record));
+    }
+}
