@@ -1,0 +1,145 @@
+package io.headrace.slimbase.layout;
+
+import io.headrace.slimbase.engine.Memory;
+
+/**
+ * Reads the values of map records (docs/concepts/slimbase-format.md, section Values by kind of state). Statics over raw memory, for any
+ * thread that may read it.
+ *
+ * <p>A map is a small root with its entries, or a paged root that lists pages. Entries lie in the order of their user keys as unsigned
+ * bytes. How many there are is counted; bytes after the last one are room to grow.
+ */
+public final class MapFormat {
+    /** Bytes before the entries of a small root. */
+    public static final int ROOT_HEADER = 8;
+    /** Bytes before the directory of a paged root. */
+    public static final int PAGED_HEADER = 16;
+    /** Bytes before the entries of a page. */
+    public static final int PAGE_HEADER = 8;
+    /** Bytes of a page in the directory: number, offset of its separator, length of its separator, 0. */
+    static final int DIRECTORY_ENTRY = 12;
+
+    private MapFormat() {}
+
+    /** Sees the entries in order; the value begins with the null flag, as RocksDB's. */
+    @FunctionalInterface
+    public interface EntryVisitor {
+        void entry(long userKey, int userKeyLength, long value, int valueLength) throws Exception;
+    }
+
+    public static boolean isPaged(long root) {
+        return Memory.getByte(root) != 0;
+    }
+
+    /** Entries of the whole map; also, for a page, entries of the page. */
+    public static int count(long rootOrPage) {
+        return Memory.getInt(rootOrPage + 4);
+    }
+
+    public static int pageCount(long root) {
+        return Memory.getInt(root + 8);
+    }
+
+    static int nextPageNumber(long root) {
+        return Memory.getInt(root + 12);
+    }
+
+    private static long directory(long root, int index) {
+        return root + PAGED_HEADER + (long) index * DIRECTORY_ENTRY;
+    }
+
+    /** The number of a page, pages taken in the order of their user keys. */
+    public static int pageNumber(long root, int index) {
+        return Memory.getInt(directory(root, index));
+    }
+
+    static long separator(long root, int index) {
+        return root + Memory.getInt(directory(root, index) + 4);
+    }
+
+    static int separatorLength(long root, int index) {
+        return Memory.getShort(directory(root, index) + 8) & 0xFFFF;
+    }
+
+    /** Bytes of a paged root that are in use. */
+    static int pagedRootBytes(long root) {
+        int last = pageCount(root) - 1;
+        return (int) (separator(root, last) - root) + separatorLength(root, last);
+    }
+
+    /** The page that holds the user key if any does: the last one whose separator is not greater. */
+    static int pageOf(long root, long userKey, int userKeyLength) {
+        int low = 0;
+        int high = pageCount(root) - 1;
+        while (low < high) {
+            int middle = (low + high + 1) >>> 1;
+            if (Memory.compare(separator(root, middle), separatorLength(root, middle), userKey, userKeyLength) <= 0) {
+                low = middle;
+            } else {
+                high = middle - 1;
+            }
+        }
+        return low;
+    }
+
+    /** Visits `count` entries from the address on. */
+    public static void entries(long first, int count, EntryVisitor visitor) throws Exception {
+        long at = first;
+        for (int i = 0; i < count; i++) {
+            int keyLength = VarInt.get(at);
+            at += VarInt.length(at);
+            int valueLength = VarInt.get(at);
+            at += VarInt.length(at);
+            visitor.entry(at, keyLength, at + keyLength, valueLength);
+            at += keyLength + valueLength;
+        }
+    }
+
+    /** The address after `count` entries. */
+    static long skip(long first, int count) {
+        long at = first;
+        for (int i = 0; i < count; i++) {
+            at = next(at);
+        }
+        return at;
+    }
+
+    /** The address after the entry. */
+    static long next(long entry) {
+        int keyLength = Memory.getByte(entry);
+        int valueLength = Memory.getByte(entry + 1);
+        if ((keyLength | valueLength) >= 0) {
+            return entry + 2 + keyLength + valueLength;
+        }
+        long second = entry + VarInt.length(entry);
+        return second + VarInt.length(second) + VarInt.get(entry) + VarInt.get(second);
+    }
+
+    static long keyOf(long entry) {
+        if ((Memory.getByte(entry) | Memory.getByte(entry + 1)) >= 0) {
+            return entry + 2;
+        }
+        long second = entry + VarInt.length(entry);
+        return second + VarInt.length(second);
+    }
+
+    static int keyLengthOf(long entry) {
+        return VarInt.get(entry);
+    }
+
+    static int valueLengthOf(long entry) {
+        return VarInt.get(entry + VarInt.length(entry));
+    }
+
+    static int entryBytes(int keyLength, int valueLength) {
+        return VarInt.bytes(keyLength) + VarInt.bytes(valueLength) + keyLength + valueLength;
+    }
+
+    /** Writes an entry; returns the address after it. */
+    static long write(long at, long userKey, int keyLength, long value, int valueLength) {
+        long cursor = VarInt.put(VarInt.put(at, keyLength), valueLength);
+        Memory.copy(userKey, cursor, keyLength);
+        Memory.copy(value, cursor + keyLength, valueLength);
+        return cursor + keyLength + valueLength;
+    }
+}

@@ -1,0 +1,137 @@
+package io.headrace.slimbase.layout;
+
+import io.headrace.slimbase.engine.Memory;
+import io.headrace.slimbase.engine.Record;
+import io.headrace.slimbase.engine.SlimEngine;
+
+/** Builds and changes the root of a paged map: the directory of its pages and their separators. */
+final class RootEditor implements AutoCloseable {
+    /** A separator's length has 16 bits. */
+    private static final int MAX_SEPARATOR = 0xFFFF;
+
+    private final SlimEngine engine;
+    private final Scratch buffer = new Scratch(512);
+
+    RootEditor(SlimEngine engine) {
+        this.engine = engine;
+    }
+
+    long buffer() {
+        return buffer.address();
+    }
+
+    /** A root of two pages, numbers 0 and 1, for the editor's run cut after `left` entries; returns its bytes. */
+    int build(RunEditor run, int left, int count) {
+        long second = run.firstOfSecond(left);
+        int separator = separatorLength(run, left, second);
+        int bytes = MapFormat.PAGED_HEADER + 2 * MapFormat.DIRECTORY_ENTRY + separator;
+        long to = buffer.ensure(bytes + 64L);
+        header(to, count, 2, 2);
+        int offset = MapFormat.PAGED_HEADER + 2 * MapFormat.DIRECTORY_ENTRY;
+        entry(to, 0, 0, offset, 0);
+        entry(to, 1, 1, offset, separator);
+        Memory.copy(MapFormat.keyOf(second), to + offset, separator);
+        return withRoom(to, bytes);
+    }
+
+    /** The root with a page more, the right half of the editor's run; returns its bytes. */
+    int withPage(long root, int index, RunEditor run, int left, int added) {
+        long second = run.firstOfSecond(left);
+        int separator = separatorLength(run, left, second);
+        int pages = MapFormat.pageCount(root);
+        int number = MapFormat.nextPageNumber(root);
+        int bytes = MapFormat.pagedRootBytes(root) + MapFormat.DIRECTORY_ENTRY + separator;
+        long to = buffer.ensure(bytes + bytes / 4 + 64L);
+        header(to, MapFormat.count(root) + added, pages + 1, number + 1);
+        int offset = MapFormat.PAGED_HEADER + (pages + 1) * MapFormat.DIRECTORY_ENTRY;
+        for (int i = 0, from = 0; i <= pages; i++) {
+            if (i == index) {
+                entry(to, i, number, offset, separator);
+                Memory.copy(MapFormat.keyOf(second), to + offset, separator);
+                offset += separator;
+            } else {
+                offset = copyEntry(root, from++, to, i, offset, false);
+            }
+        }
+        return withRoom(to, bytes);
+    }
+
+    /** The root with a page and an entry less; returns its bytes. */
+    int withoutPage(long root, int index) {
+        int pages = MapFormat.pageCount(root);
+        long to = buffer.ensure(MapFormat.pagedRootBytes(root) + MapFormat.pagedRootBytes(root) / 4 + 64L);
+        header(to, MapFormat.count(root) - 1, pages - 1, MapFormat.nextPageNumber(root));
+        int offset = MapFormat.PAGED_HEADER + (pages - 1) * MapFormat.DIRECTORY_ENTRY;
+        for (int from = 0, i = 0; from < pages; from++) {
+            if (from != index) {
+                offset = copyEntry(root, from, to, i, offset, i == 0);
+                i++;
+            }
+        }
+        return withRoom(to, offset);
+    }
+
+    private static int copyEntry(long root, int from, long to, int index, int offset, boolean withoutSeparator) {
+        int length = withoutSeparator ? 0 : MapFormat.separatorLength(root, from);
+        entry(to, index, MapFormat.pageNumber(root, from), offset, length);
+        Memory.copy(MapFormat.separator(root, from), to + offset, length);
+        return offset + length;
+    }
+
+    /** Counts an entry more or less in the root that the engine found last. */
+    void addToCount(long record, long key, int keyLength, int difference) {
+        long root = Record.valueAddress(record);
+        int count = MapFormat.count(root) + difference;
+        if (engine.isCurrentEpoch(record)) {
+            Memory.putInt(root + 4, count);
+            return;
+        }
+        int bytes = Record.valueLength(record);
+        long to = buffer.ensure(bytes);
+        Memory.copy(root, to, bytes);
+        Memory.putInt(to + 4, count);
+        engine.putFound(to, bytes, key, keyLength);
+    }
+
+    private static void header(long to, int count, int pages, int nextNumber) {
+        Memory.putInt(to, 1);
+        Memory.putInt(to + 4, count);
+        Memory.putInt(to + 8, pages);
+        Memory.putInt(to + 12, nextNumber);
+    }
+
+    private static void entry(long to, int index, int number, int offset, int separatorLength) {
+        long at = to + MapFormat.PAGED_HEADER + (long) index * MapFormat.DIRECTORY_ENTRY;
+        Memory.putInt(at, number);
+        Memory.putInt(at + 4, offset);
+        Memory.putInt(at + 8, separatorLength);
+    }
+
+    private static int withRoom(long to, int bytes) {
+        int room = bytes / 8 & ~7;
+        Memory.zero(to + bytes, room);
+        return bytes + room;
+    }
+
+    /** Whether a separator fits: keys that are the same for 64 KiB cannot be told apart by one. */
+    static boolean canSeparate(RunEditor run, int left) {
+        return separatorLength(run, left, run.firstOfSecond(left)) <= MAX_SEPARATOR;
+    }
+
+    /** As much of the second part's first key as tells it from the first part's last one. */
+    private static int separatorLength(RunEditor run, int left, long second) {
+        long last = run.lastOfFirst(left);
+        int common = Math.min(MapFormat.keyLengthOf(last), MapFormat.keyLengthOf(second));
+        int same = 0;
+        while (same < common && Memory.getByte(MapFormat.keyOf(last) + same) == Memory.getByte(MapFormat.keyOf(second) + same)) {
+            same++;
+        }
+        // When one key begins with the whole other one, the byte after it tells them apart.
+        return Math.min(same + 1, MapFormat.keyLengthOf(second));
+    }
+
+    @Override
+    public void close() {
+        buffer.close();
+    }
+}
