@@ -6,7 +6,7 @@ Standard library only, because nothing else is there yet. Installs what is missi
     tools     uv, in build/tools
     platform  .venv from requirements-dev.lock          runtime  runtimes/flink/.venv from its requirements.lock
     jars      one group per runtimes/jars/<group>/pom.xml, checked against SHA256SUMS
-    java      java/connectors                           console  the web console, with npm
+    java      java/connectors, java/slimbase-backend    console  the web console, with npm
     browser   (--extra test) Chromium                   players  (--extra players) ffmpeg, nginx, nftables, Chromium
 
 Steps run side by side as soon as what they need is done. A step is skipped when the hash of its inputs is the one that
@@ -32,6 +32,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
 UV_VERSION = "0.13.9"
 NODE_MINIMUM = (20, 19)  # Vite 8's floor
+JAVA_MODULES = {"connectors": "headrace-connectors.jar", "slimbase-backend": "headrace-slimbase.jar"}
 JDK_VERSIONS = (17, 21)  # Flink 2.3's scripts break on 25 (docs/decisions)
 LOG_TAIL_LINES = 25
 
@@ -227,9 +228,9 @@ def maven(log: Path, pom: Path, *arguments: str) -> None:
         run(log, "mvn", "-q", "-B", "-f", pom, *arguments, env=env, hint="is Maven Central reachable?")
 
 
-def java(log: Path) -> None:
-    """Build our own jar into build/jars/headrace."""
-    maven(log, ROOT / "java/connectors/pom.xml", "package")
+def java(log: Path, module: str) -> None:
+    """Build one of our own jars into build/jars/headrace; its tests are a group of `make test`."""
+    maven(log, ROOT / "java" / module / "pom.xml", "-DskipTests", "package")
 
 
 def console(log: Path) -> None:
@@ -298,9 +299,16 @@ def plan(extras: Sequence[str]) -> dict[str, Step]:
                 [BUILD / "jars" / group],
             )
         )
-    steps.append(
-        Step("java", java, ["system"], [ROOT / "java/connectors"], [BUILD / "jars/headrace/headrace-connectors.jar"])
-    )
+    for module, jar in JAVA_MODULES.items():
+        steps.append(
+            Step(
+                f"java-{module}",
+                lambda log, module=module: java(log, module),
+                ["system"],
+                [ROOT / "java" / module],
+                [BUILD / "jars/headrace" / jar],
+            )
+        )
     steps.append(Step("console", console, [], [ROOT / "console"], [ROOT / "src/headrace/console/static/index.html"]))
     if "test" in extras:
         steps.append(Step("browser", lambda log: debian(log, {"chromium": "chromium"}, "Chromium"), ["system"]))

@@ -1,0 +1,7 @@
+"""Chaos tests share the stack fixture of the cluster tests; each session starts a stack of its own."""
+
+from __future__ import annotations
+
+from tests.cluster.conftest import pytest_collection_modifyitems, stack
+
+__all__ = ["pytest_collection_modifyitems", "stack"]
