@@ -1,7 +1,7 @@
 """Run a live-quality pipeline file, unchanged, in a MiniCluster: `python quality_flink.py <spec.json>` in the Flink environment.
 
 The spec: `app` (project folder), `pipeline` (file name), `mode` (batch or streaming), `tables` (name → physical options, which replace the declared
-ones; a table without an entry goes nowhere), `config` (wins over the pipeline's head). Ends when the job has ended, so its source must be bounded.
+ones; a table without an entry goes nowhere), `config` (wins over the pipeline's head), `jars` (URIs of the functions' jars). Ends when the job has ended, so its source must be bounded.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pyflink.common import Configuration
 from pyflink.table import EnvironmentSettings, TableEnvironment
 
 
@@ -39,8 +40,10 @@ def main(spec: dict[str, Any]) -> None:
     app = Path(spec["app"])
     text = (app / "pipelines" / spec["pipeline"]).read_text()
     batch = spec["mode"] == "batch"
-    settings = EnvironmentSettings.in_batch_mode() if batch else EnvironmentSettings.in_streaming_mode()
-    environment = TableEnvironment.create(settings)
+    configuration = Configuration()
+    configuration.set_string("pipeline.jars", ";".join(spec["jars"]))
+    builder = EnvironmentSettings.new_instance().with_configuration(configuration)
+    environment = TableEnvironment.create((builder.in_batch_mode() if batch else builder.in_streaming_mode()).build())
     for key, value in {"parallelism.default": "2", **head_config(text), **spec.get("config", {})}.items():
         environment.get_config().set(key, value)
     for path in sorted((app / "tables").glob("*.sql")):

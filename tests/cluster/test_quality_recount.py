@@ -96,7 +96,8 @@ def run_batch(folder: Path, pipeline: str, rows: list[Row], tables: list[str]) -
     options = {name: {"connector": "filesystem", "path": f"{folder}/{name}", "format": "json"} for name in tables}
     options["cmcd_raw"] = {"connector": "filesystem", "path": f"{folder}/ods", "format": "json"}
     config = {"parallelism.default": "1"}
-    spec = {"app": str(APP), "pipeline": pipeline, "mode": "batch", "tables": options, "config": config}
+    jars = [jar.as_uri() for jar in find_assets().jars("headrace")]
+    spec = {"app": str(APP), "pipeline": pipeline, "mode": "batch", "tables": options, "config": config, "jars": jars}
     (folder / "spec.json").write_text(json.dumps(spec))
     command = [str(find_assets().runtime_python), str(RUNNER), str(folder / "spec.json")]
     env = {**os.environ, "JVM_ARGS": "-Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1"}  # short-lived: C1 is faster
