@@ -9,7 +9,7 @@ import java.util.ArrayDeque;
  * segments with little left alive; 16 of one size class, so that files stay few; the oldest one, when tombstones have become many.
  */
 final class Cleaner {
-    /** Bytes scanned for a byte appended: at a garbage share of 1/3 three are needed to keep up; five leave room. */
+    /** Bytes scanned for a byte appended: where a third is garbage three are needed to keep up; five leave room. */
     private static final int PACE = 5;
     private static final long SLACK = 512 << 10;
     private static final int SIZE_CLASS_BITS = 4;
@@ -55,7 +55,7 @@ final class Cleaner {
             }
         }
         long garbage = log.usedBytes - log.liveBytes;
-        if (garbage > log.liveBytes / 2 + SLACK) {
+        if (garbage > log.liveBytes * engine.garbageShare() + SLACK) {
             Segment best = leastAlive(0.9);
             if (best == null && log.open() != null && log.open().usedBytes > SLACK) {
                 log.closeSegment(); // what is garbage is in the open one: the next call may choose it

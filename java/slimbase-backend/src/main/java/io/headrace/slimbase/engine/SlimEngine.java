@@ -582,6 +582,15 @@ public final class SlimEngine implements AutoCloseable {
         moves++;
     }
 
+    /**
+     * Garbage that may lie around for each live byte. Letting it gather makes cleaning cheaper, since less of a victim is still alive, and costs
+     * memory and checkpoint storage; so more while the budget has room.
+     */
+    double garbageShare() {
+        double used = (double) budget.usedBytes() / budget.limitBytes();
+        return used > 0.75 ? 0.5 : used > 0.5 ? 1.0 : 1.5;
+    }
+
     // --- filters, statistics ---------------------------------------------------------------------------------------------
 
     /** Asked when records move; null: keep all. */
