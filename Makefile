@@ -6,7 +6,7 @@ BIN := .venv/bin
 ARGS ?=
 NAME ?= live-quality
 
-.PHONY: help setup setup-test demo demo-live test unit check golden bench docs lock clean
+.PHONY: help setup setup-test demo demo-live test test-long unit check golden bench docs lock clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -26,6 +26,9 @@ demo-live:  ## the same with real players over two throttled CDNs (root)
 
 test: setup-test check  ## all tests
 	@$(BIN)/python scripts/test_all.py
+
+test-long: setup-test  ## chaos, differential and model tests in full: hours
+	@$(BIN)/python scripts/test_all.py --long
 
 unit: ## the quick tests only
 	@$(BIN)/pytest -q tests/unit tests/golden tests/tidy

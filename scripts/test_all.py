@@ -1,56 +1,137 @@
-"""Run every test group one after the other and sum up: `make test`.
+"""Run every test group one after the other and sum up: `make test`, and with `--long` `make test-long`.
 
-Groups keep the stores apart so that two cores are never asked to run everything at once: quick tests first, then those
-that start a small process of their own, then those that share one full local stack, then the browser. A failing group
+Groups keep the stores apart so that two cores are never asked to run everything at once: quick tests first, then the state
+engine's in Rust and Java, then those that start a small process of their own, then those that share one full local stack, then the browser. A failing group
 does not hide the ones behind it. The last line is the sum in the plain form that continuous integration reads.
+
+`--long` runs the same chaos, differential and model tests with the whole numbers of kills and operations, for hours.
 """
 
 from __future__ import annotations
 
+import argparse
+import os
 import re
+import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from bootstrap import find_jdk
+
 ROOT = Path(__file__).resolve().parent.parent
-GROUPS = (
-    ("quick", ["tests/unit", "tests/golden", "tests/tidy"]),
-    ("behaviour", ["tests/behaviour"]),
-    ("stack", ["tests/cluster", "-p", "no:randomly"]),
-    ("chaos", ["tests/chaos", "-p", "no:randomly"]),
-    ("browser", ["tests/browser", "-p", "no:randomly"]),
-)
 NO_TESTS = 5  # pytest's exit code for an empty group
+Counts = dict[str, int]
 
 
-def run_group(name: str, arguments: list[str]) -> tuple[dict[str, int], bool]:
+def pytest_counts(lines: Sequence[str]) -> Counts:
+    """From pytest's closing line."""
+    last = next((line for line in reversed(lines) if re.search(r"\d+ (passed|failed|error|skipped)", line)), "")
+    found = re.findall(r"(\d+) (passed|failed|errors?|skipped)", last)
+    return {word.rstrip("s"): int(number) for number, word in found}
+
+
+def maven_counts(lines: Sequence[str]) -> Counts:
+    """From Surefire's sums, one a module; lines of single classes name the class behind `--`."""
+    counts = {"passed": 0, "failed": 0, "error": 0, "skipped": 0}
+    pattern = re.compile(r"Tests run: (\d+), Failures: (\d+), Errors: (\d+), Skipped: (\d+)\s*$")
+    for line in lines:
+        if found := pattern.search(line):
+            run, failed, errors, skipped = map(int, found.groups())
+            counts["passed"] += run - failed - errors - skipped
+            counts["failed"] += failed
+            counts["error"] += errors
+            counts["skipped"] += skipped
+    return counts
+
+
+def cargo_counts(lines: Sequence[str]) -> Counts:
+    """From the result lines of all test binaries."""
+    counts = {"passed": 0, "failed": 0, "skipped": 0}
+    for line in lines:
+        if found := re.search(r"test result: .* (\d+) passed; (\d+) failed; (\d+) ignored", line):
+            for key, number in zip(counts, map(int, found.groups()), strict=True):
+                counts[key] += number
+    return counts
+
+
+@dataclass(frozen=True)
+class Group:
+    """Tests of one kind: a command, and how to read its counts."""
+
+    name: str
+    command: Sequence[str]
+    count: Callable[[Sequence[str]], Counts]
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+def pytest_group(name: str, *arguments: str, **env: str) -> Group:
+    """A group of Python tests."""
+    return Group(name, [sys.executable, "-m", "pytest", "-q", "--durations=5", *arguments], pytest_counts, env)
+
+
+def maven_group(module: str, *properties: str) -> Group:
+    """The tests of a Java module."""
+    pom = str(ROOT / "java" / module / "pom.xml")
+    command = ["mvn", "-B", "-ntp", "-f", pom, "-Ptests", *properties, "test"]
+    return Group(f"java {module}", command, maven_counts, {"JAVA_HOME": str(find_jdk())})
+
+
+def groups(*, long: bool) -> list[Group]:
+    """What to run, in this order."""
+    cargo = shutil.which("cargo")
+    if long:
+        simulator = [cargo or "", "run", "--release", "-q", "-p", "slimbase-sim", "--", "--ops", "20000000"]
+        return [
+            *([Group("simulator", simulator, cargo_counts)] if cargo else []),
+            maven_group("slimbase-backend", "-Dslimbase.ops=2000000", "-Dslimbase.model.ops=1000000"),
+            pytest_group("chaos", "tests/chaos", "-p", "no:randomly", HEADRACE_TEST_KILLS="50"),
+        ]
+    return [
+        pytest_group("quick", "tests/unit", "tests/golden", "tests/tidy"),
+        *([Group("crates", [cargo, "test", "--release", "-q", "--workspace"], cargo_counts)] if cargo else []),
+        maven_group("connectors"),
+        maven_group("slimbase-backend"),
+        pytest_group("behaviour", "tests/behaviour"),
+        pytest_group("stack", "tests/cluster", "-p", "no:randomly"),
+        pytest_group("chaos", "tests/chaos", "-p", "no:randomly"),
+        pytest_group("browser", "tests/browser", "-p", "no:randomly"),
+    ]
+
+
+def run_group(group: Group) -> tuple[Counts, bool]:
     """Run one group; returns its counts by outcome and whether it ended well."""
     started = time.monotonic()
-    print(f"\n=== {name} ===", flush=True)
-    command = [sys.executable, "-m", "pytest", "-q", "--durations=5", *arguments]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    last = ""
+    print(f"\n=== {group.name} ===", flush=True)
+    process = subprocess.Popen(
+        group.command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, **group.env},
+    )
+    lines = []
     for line in process.stdout or []:
         print(line, end="", flush=True)
-        if re.search(r"\d+ (passed|failed|error|skipped)", line):
-            last = line
+        lines.append(line)
     code = process.wait()
-    counts = {
-        word.rstrip("s"): int(number) for number, word in re.findall(r"(\d+) (passed|failed|errors?|skipped)", last)
-    }
-    print(f"=== {name}: {counts} in {time.monotonic() - started:.0f} s", flush=True)
-    return counts, code in (0, NO_TESTS)
+    counts = group.count(lines)
+    print(f"=== {group.name}: {counts} in {time.monotonic() - started:.0f} s", flush=True)
+    return counts, code == 0 or (group.count is pytest_counts and code == NO_TESTS)
 
 
 def main() -> int:
     """Run all groups; exit code 1 when one failed or nothing ran."""
+    parser = argparse.ArgumentParser(description="Run all tests.")
+    parser.add_argument("--long", action="store_true", help="the whole numbers of kills and operations")
     total = {"passed": 0, "failed": 0, "error": 0, "skipped": 0}
     well = True
-    for name, arguments in GROUPS:
-        if not (ROOT / arguments[0]).is_dir():
-            continue
-        counts, ended_well = run_group(name, arguments)
+    for group in groups(long=parser.parse_args().long):
+        counts, ended_well = run_group(group)
         well = well and ended_well
         for key in total:
             total[key] += counts.get(key, 0)
