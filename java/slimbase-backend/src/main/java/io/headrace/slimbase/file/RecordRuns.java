@@ -1,10 +1,10 @@
 package io.headrace.slimbase.file;
 
 import io.headrace.slimbase.engine.Record;
-import io.headrace.slimbase.engine.RecordVisitor;
 import io.headrace.slimbase.engine.SegmentView;
 import io.headrace.slimbase.engine.SlimBaseException;
 import java.util.List;
+import java.util.function.LongConsumer;
 
 /** Stretches of memory full of sealed records, in the order of the log. */
 public final class RecordRuns {
@@ -58,13 +58,13 @@ public final class RecordRuns {
     }
 
     /** Every record that was not superseded within its own epoch. */
-    public void forEach(RecordVisitor visitor) throws Exception {
+    public void forEach(LongConsumer visitor) {
         for (int i = 0; i < addresses.length; i++) {
             long end = addresses[i] + bytes[i];
             long record = addresses[i];
             while (record < end) {
                 if (!Record.has(record, Record.DEAD)) {
-                    visitor.visit(record);
+                    visitor.accept(record);
                 }
                 record += Record.size(record);
             }

@@ -35,12 +35,11 @@ public final class SegmentWriter {
     }
 
     /**
-     * Writes the file; the stream stays open.
+     * Looks through the records; nothing is written yet.
      *
      * @param filter asked for whole values only; what it does not keep becomes a tombstone, or nothing when no older version can exist; may be null
      */
-    public static FileStatistics write(RecordRuns runs, long segmentNumber, ValueFilter filter, OutputStream out)
-            throws IOException {
+    public static SegmentWriter of(RecordRuns runs, ValueFilter filter) {
         if (runs.totalBytes() > REFERENCE_LIMIT) {
             throw new SlimBaseException(
                     SlimBaseException.Kind.Unsupported,
@@ -50,8 +49,18 @@ public final class SegmentWriter {
         }
         SegmentWriter writer = new SegmentWriter(runs, filter);
         writer.collect();
+        return writer;
+    }
+
+    /** Whether there is nothing to write: all records were superseded within their epoch. */
+    public boolean isEmpty() {
+        return references.length == 0;
+    }
+
+    /** Writes the file; the stream stays open. */
+    public FileStatistics write(long segmentNumber, OutputStream out) throws IOException {
         FileBuilder builder = new FileBuilder(out, segmentNumber);
-        writer.writeKeyGroups(builder);
+        writeKeyGroups(builder);
         return builder.finish();
     }
 

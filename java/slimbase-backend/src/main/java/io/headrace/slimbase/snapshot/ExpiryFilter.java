@@ -1,0 +1,43 @@
+package io.headrace.slimbase.snapshot;
+
+import io.headrace.slimbase.engine.Memory;
+import io.headrace.slimbase.engine.Record;
+import io.headrace.slimbase.file.ValueFilter;
+import io.headrace.slimbase.registry.StateInfo;
+import java.util.Collection;
+
+/** Leaves expired values out of files. A value with a time to live begins with its last access, 8 bytes big-endian. */
+final class ExpiryFilter implements ValueFilter {
+    private static final int STATE_IDS = 1024;
+    private static final int TIMESTAMP_BYTES = 8;
+
+    /** By state id: values last accessed before are expired; the smallest long when the state has no time to live. */
+    private final long[] oldest = new long[STATE_IDS];
+
+    private ExpiryFilter(Collection<StateInfo> states, long nowMs) {
+        java.util.Arrays.fill(oldest, Long.MIN_VALUE);
+        for (StateInfo state : states) {
+            if (expires(state)) {
+                oldest[state.stateId()] = nowMs - state.ttlMs();
+            }
+        }
+    }
+
+    private static boolean expires(StateInfo state) {
+        return state.ttlMs() > 0 && state.kind().isWholeValue();
+    }
+
+    /** Null when nothing expires. */
+    static ValueFilter of(Collection<StateInfo> states, long nowMs) {
+        return states.stream().anyMatch(ExpiryFilter::expires) ? new ExpiryFilter(states, nowMs) : null;
+    }
+
+    @Override
+    public boolean keep(long record) {
+        long bound = oldest[Record.stateId(record)];
+        if (bound == Long.MIN_VALUE || Record.has(record, Record.AUX) || Record.valueLength(record) < TIMESTAMP_BYTES) {
+            return true;
+        }
+        return Long.reverseBytes(Memory.getLong(Record.valueAddress(record))) > bound;
+    }
+}

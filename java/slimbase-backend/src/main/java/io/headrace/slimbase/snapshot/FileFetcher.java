@@ -1,0 +1,108 @@
+package io.headrace.slimbase.snapshot;
+
+import io.headrace.slimbase.engine.SlimBaseException;
+import io.headrace.slimbase.file.Block;
+import io.headrace.slimbase.file.EntryVisitor;
+import io.headrace.slimbase.file.FileSource;
+import io.headrace.slimbase.file.RangeScan;
+import io.headrace.slimbase.file.SegmentReader;
+import java.io.FileNotFoundException;
+import java.io.IOException;
+import java.nio.file.NoSuchFileException;
+import java.util.concurrent.ArrayBlockingQueue;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.Callable;
+import org.apache.flink.core.fs.CloseableRegistry;
+import org.apache.flink.runtime.state.KeyGroupRange;
+
+/**
+ * Reads one file's blocks on a transfer thread, for another thread that applies them. At most {@link #AHEAD} blocks wait, so a file takes
+ * 256 KiB however large it is.
+ */
+final class FileFetcher implements Callable<Void> {
+    static final int AHEAD = 8;
+
+    /** Opens the file; called on the transfer thread. */
+    interface Opening {
+        FileSource open() throws IOException;
+    }
+
+    private final FileReference reference;
+    private final KeyGroupRange range;
+    private final Opening opening;
+    private final CloseableRegistry cancel;
+    /** A scan, then blocks, then {@link #END}; or at any time an exception. */
+    private final BlockingQueue<Object> items = new ArrayBlockingQueue<>(AHEAD);
+
+    private static final Object END = new Object();
+
+    FileFetcher(FileReference reference, KeyGroupRange range, Opening opening, CloseableRegistry cancel) {
+        this.reference = reference;
+        this.range = range;
+        this.opening = opening;
+        this.cancel = cancel;
+    }
+
+    @Override
+    public Void call() throws InterruptedException {
+        try {
+            fetch();
+        } catch (FileNotFoundException | NoSuchFileException e) {
+            items.put(MetaReader.corrupt("file is missing", reference.name(), e));
+        } catch (InterruptedException e) {
+            throw e;
+        } catch (Throwable e) {
+            // Handed to the thread that applies, which throws it: it would wait for ever otherwise.
+            items.put(e);
+        }
+        return null;
+    }
+
+    private void fetch() throws IOException, InterruptedException {
+        FileSource source = opening.open();
+        cancel.registerCloseable(source);
+        try (SegmentReader reader = SegmentReader.open(source)) {
+            if (reader.segmentNumber() != reference.segmentNumber()) {
+                throw new SlimBaseException(
+                        SlimBaseException.Kind.Corrupt,
+                        "file is another segment's, file=`" + source.name() + "`, segment=" + reader.segmentNumber()
+                                + ", expected_segment=" + reference.segmentNumber(),
+                        "restore an older checkpoint",
+                        null);
+            }
+            RangeScan scan = reader.scan(range.getStartKeyGroup(), range.getEndKeyGroup());
+            items.put(scan);
+            for (int block = scan.firstBlock(); block <= scan.lastBlock(); block++) {
+                items.put(reader.readBlock(block));
+            }
+            items.put(END);
+        } finally {
+            cancel.unregisterCloseable(source);
+        }
+    }
+
+    /** Applies the file's entries on the calling thread. */
+    void drain(EntryVisitor visitor) throws IOException, InterruptedException {
+        Object first = take();
+        try (RangeScan scan = (RangeScan) first) {
+            for (Object item = take(); item != END; item = take()) {
+                scan.parse((Block) item, visitor);
+            }
+            scan.finish();
+        }
+    }
+
+    private Object take() throws IOException, InterruptedException {
+        Object item = items.take();
+        if (item instanceof IOException) {
+            throw (IOException) item;
+        }
+        if (item instanceof RuntimeException) {
+            throw (RuntimeException) item;
+        }
+        if (item instanceof Error) {
+            throw (Error) item;
+        }
+        return item;
+    }
+}

@@ -1,0 +1,251 @@
+package io.headrace.slimbase.snapshot;
+
+import io.headrace.slimbase.engine.Segment;
+import io.headrace.slimbase.engine.SlimBaseException;
+import io.headrace.slimbase.engine.SlimEngine;
+import io.headrace.slimbase.file.EntryVisitor;
+import io.headrace.slimbase.file.FileSources;
+import io.headrace.slimbase.registry.BackendContext;
+import io.headrace.slimbase.registry.StateInfo;
+import io.headrace.slimbase.registry.StateKind;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import org.apache.flink.runtime.state.IncrementalKeyedStateHandle;
+import org.apache.flink.runtime.state.IncrementalKeyedStateHandle.HandleAndLocalPath;
+import org.apache.flink.runtime.state.IncrementalLocalKeyedStateHandle;
+import org.apache.flink.runtime.state.IncrementalRemoteKeyedStateHandle;
+import org.apache.flink.runtime.state.KeyGroupRange;
+import org.apache.flink.runtime.state.RegisteredKeyValueStateBackendMetaInfo;
+import org.apache.flink.runtime.state.StreamStateHandle;
+import org.apache.flink.runtime.state.metainfo.StateMetaInfoSnapshot;
+
+/**
+ * Restores our own checkpoints, of one subtask or of several after a rescale. Files are fetched in parallel and applied one after the other, each
+ * to a segment of its own that remembers the file, so that the next checkpoint can use it again.
+ */
+final class IncrementalRestore<K> {
+    private static final int STATE_IDS = 1024;
+
+    private final BackendContext<K> context;
+    private final RestoredState restored;
+    private final MetaReader<K> metas;
+    private final QueueRestore queues;
+    private final List<Job> jobs = new ArrayList<>();
+
+    /** A file to apply. */
+    private static final class Job {
+        final FileFetcher fetcher;
+        final FileReference reference;
+        final int[] ids;
+        final boolean isTimers;
+        final boolean isReusable;
+
+        Job(FileFetcher fetcher, FileReference reference, StateIds ids, boolean isTimers) {
+            this.fetcher = fetcher;
+            this.reference = reference;
+            this.ids = ids.translated;
+            this.isTimers = isTimers;
+            this.isReusable = !isTimers && ids.isSame;
+        }
+    }
+
+    /** State ids of a handle's files in ours; -1 where it has none. */
+    private static final class StateIds {
+        final int[] translated = new int[STATE_IDS];
+        boolean isSame = true;
+
+        StateIds() {
+            java.util.Arrays.fill(translated, -1);
+        }
+
+        void put(int theirs, int ours) {
+            translated[theirs] = ours;
+            isSame &= theirs == ours;
+        }
+    }
+
+    IncrementalRestore(BackendContext<K> context, RestoredState restored) {
+        this.context = context;
+        this.restored = restored;
+        this.metas = new MetaReader<>(context);
+        this.queues = new QueueRestore(context);
+    }
+
+    void restore(List<IncrementalKeyedStateHandle> handles) throws Exception {
+        for (IncrementalKeyedStateHandle handle : handles) {
+            plan(handle);
+        }
+        try (RestoreTransfers transfers = new RestoreTransfers()) {
+            for (Job job : jobs) {
+                transfers.submit(job.fetcher);
+            }
+            for (Job job : jobs) {
+                apply(job);
+            }
+        }
+    }
+
+    private void plan(IncrementalKeyedStateHandle handle) throws Exception {
+        KeyGroupRange range = handle.getKeyGroupRange().getIntersection(context.keyGroupRange());
+        MetaReader.Meta<K> meta = metas.read(handle.getMetaDataStateHandle());
+        StateIds ids = registerStates(meta);
+        Map<String, StreamStateHandle> shared = byName(handle.getSharedStateHandles());
+        if (ids.isSame) {
+            restored.history().addRestored(handle.getCheckpointId(), shared);
+        }
+        for (FileReference file : meta.manifest.files()) {
+            FileReference ours = file.within(range);
+            if (ours.range().getNumberOfKeyGroups() > 0) {
+                jobs.add(new Job(fetcher(handle, file, ours, shared.get(file.name())), ours, ids, false));
+            }
+        }
+        planTimers(handle, range, ids);
+    }
+
+    private static Map<String, StreamStateHandle> byName(List<HandleAndLocalPath> files) {
+        Map<String, StreamStateHandle> byName = new HashMap<>();
+        files.forEach(file -> byName.put(file.getLocalPath(), file.getHandle()));
+        return byName;
+    }
+
+    private FileFetcher fetcher(IncrementalKeyedStateHandle handle, FileReference file, FileReference ours, StreamStateHandle remote) {
+        FileFetcher.Opening opening;
+        if (handle instanceof IncrementalLocalKeyedStateHandle) {
+            opening = local(handle, file.localName());
+        } else {
+            if (remote == null) {
+                throw MetaReader.corrupt("manifest names a file that the checkpoint lacks", file.name(), null);
+            }
+            opening = remote(remote, file.name());
+        }
+        return new FileFetcher(file, ours.range(), opening, context.cancelRegistry());
+    }
+
+    private static FileFetcher.Opening local(IncrementalKeyedStateHandle handle, String name) {
+        Path directory = ((IncrementalLocalKeyedStateHandle) handle).getDirectoryStateHandle().getDirectory();
+        return () -> FileSources.local(directory.resolve(name));
+    }
+
+    private static FileFetcher.Opening remote(StreamStateHandle handle, String name) {
+        String described = name + " at " + handle.getStreamStateHandleID().getKeyString();
+        return () -> FileSources.stream(described, handle.openInputStream(), handle.getStateSize());
+    }
+
+    private void planTimers(IncrementalKeyedStateHandle handle, KeyGroupRange range, StateIds ids) throws IOException {
+        FileFetcher.Opening opening = null;
+        if (handle instanceof IncrementalRemoteKeyedStateHandle) {
+            StreamStateHandle timers =
+                    byName(((IncrementalRemoteKeyedStateHandle) handle).getPrivateState()).get(Manifest.TIMERS);
+            opening = timers == null ? null : remote(timers, Manifest.TIMERS);
+        } else {
+            Path directory = ((IncrementalLocalKeyedStateHandle) handle).getDirectoryStateHandle().getDirectory();
+            opening = java.nio.file.Files.exists(directory.resolve(Manifest.TIMERS)) ? local(handle, Manifest.TIMERS) : null;
+        }
+        if (opening != null) {
+            FileReference reference = new FileReference(Manifest.TIMERS, 0, 0, range);
+            jobs.add(new Job(new FileFetcher(reference, range, opening, context.cancelRegistry()), reference, ids, true));
+        }
+    }
+
+    private StateIds registerStates(MetaReader.Meta<K> meta) {
+        Map<String, StateMetaInfoSnapshot> states = new HashMap<>();
+        Map<String, StateMetaInfoSnapshot> timers = new HashMap<>();
+        for (StateMetaInfoSnapshot snapshot : meta.proxy.getStateMetaInfoSnapshots()) {
+            boolean isQueue = snapshot.getBackendStateType() == StateMetaInfoSnapshot.BackendStateType.PRIORITY_QUEUE;
+            (isQueue ? timers : states).put(snapshot.getName(), snapshot);
+        }
+        StateIds ids = new StateIds();
+        for (Manifest.State state : meta.manifest.states()) {
+            boolean isQueue = state.kind == StateKind.QUEUE;
+            StateMetaInfoSnapshot snapshot = (isQueue ? timers : states).get(state.name);
+            if (snapshot == null) {
+                throw MetaReader.corrupt("manifest's state lacks its description, state=`" + state.name + "`", "meta", null);
+            }
+            if (isQueue) {
+                context.registry().restoreQueueStateId(state.name, state.stateId);
+                queues.register(snapshot);
+                // Queues stand in the timers file only, which is written anew each time.
+                ids.translated[state.stateId] = context.registry().queueStateId(state.name);
+            } else {
+                ids.put(state.stateId, registerState(state, snapshot).stateId());
+            }
+        }
+        return ids;
+    }
+
+    private StateInfo registerState(Manifest.State state, StateMetaInfoSnapshot snapshot) {
+        StateInfo known = context.registry().state(state.name);
+        if (known != null) {
+            if (known.kind() != state.kind) {
+                throw MetaReader.corrupt(
+                        "state has two kinds, state=`" + state.name + "`, kinds=" + known.kind() + " and " + state.kind, "meta", null);
+            }
+            return known;
+        }
+        return context.registry()
+                .restore(
+                        state.name,
+                        state.stateId,
+                        state.kind,
+                        new RegisteredKeyValueStateBackendMetaInfo<>(snapshot),
+                        state.ttlMs);
+    }
+
+    private void apply(Job job) throws IOException, InterruptedException {
+        if (job.isTimers) {
+            applyTimers(job);
+            return;
+        }
+        SlimEngine engine = context.engine();
+        int before = engine.segmentCount();
+        engine.beginRestoredSegment();
+        job.fetcher.drain(
+                (keyGroup, identity, flags, key, keyLength, value, valueLength) ->
+                        engine.restoreEntry(
+                                keyGroup,
+                                ourId(job, identity) * 2 + (identity & 1),
+                                flags,
+                                key,
+                                keyLength,
+                                value,
+                                valueLength));
+        Segment segment = engine.endRestoredSegment();
+        // A file that filled two segments stands for neither of them.
+        if (segment != null && job.isReusable && engine.segmentCount() == before + 1) {
+            segment.setTag(job.reference);
+        }
+    }
+
+    private int ourId(Job job, int identity) {
+        int ours = job.ids[identity >>> 1];
+        if (ours < 0) {
+            throw new SlimBaseException(
+                    SlimBaseException.Kind.Corrupt,
+                    "file has a state that the manifest lacks, file=`" + job.reference.name() + "`, state_id=" + (identity >>> 1),
+                    "restore an older checkpoint",
+                    null);
+        }
+        return ours;
+    }
+
+    private void applyTimers(Job job) throws IOException, InterruptedException {
+        EntryVisitor visitor =
+                (keyGroup, identity, flags, key, keyLength, value, valueLength) -> {
+                    try {
+                        queues.add(context.registry().nameOf(ourId(job, identity)), key, keyLength);
+                    } catch (IOException e) {
+                        throw new UncheckedIOException(e);
+                    }
+                };
+        try {
+            job.fetcher.drain(visitor);
+        } catch (UncheckedIOException e) {
+            throw e.getCause();
+        }
+    }
+}

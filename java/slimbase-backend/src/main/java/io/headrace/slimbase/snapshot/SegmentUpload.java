@@ -1,0 +1,51 @@
+package io.headrace.slimbase.snapshot;
+
+import io.headrace.slimbase.file.RecordRuns;
+import io.headrace.slimbase.file.SegmentWriter;
+import io.headrace.slimbase.file.ValueFilter;
+import io.headrace.slimbase.snapshot.CheckpointResources.SegmentPart;
+import java.util.concurrent.Callable;
+import org.apache.flink.runtime.state.CheckpointedStateScope;
+import org.apache.flink.runtime.state.StreamStateHandle;
+
+/** Packs one segment straight into its checkpoint stream. Runs on a transfer thread. */
+final class SegmentUpload implements Callable<SegmentUpload.Result> {
+    /** The uploaded file. */
+    static final class Result {
+        final StreamStateHandle handle;
+        final long bytes;
+
+        Result(StreamStateHandle handle, long bytes) {
+            this.handle = handle;
+            this.bytes = bytes;
+        }
+    }
+
+    private final Uploader uploader;
+    private final SegmentPart part;
+    private final FileReference reference;
+    private final ValueFilter filter;
+    private final CheckpointedStateScope scope;
+
+    SegmentUpload(Uploader uploader, SegmentPart part, FileReference reference, ValueFilter filter, CheckpointedStateScope scope) {
+        this.uploader = uploader;
+        this.part = part;
+        this.reference = reference;
+        this.filter = filter;
+        this.scope = scope;
+    }
+
+    /** Null when the segment has nothing to keep. */
+    @Override
+    public Result call() throws Exception {
+        SegmentWriter writer = SegmentWriter.of(RecordRuns.of(part.view), filter);
+        if (writer.isEmpty()) {
+            return null;
+        }
+        long[] bytes = new long[1];
+        StreamStateHandle handle =
+                uploader.writeFile(
+                        reference.localName(), scope, out -> bytes[0] = writer.write(reference.segmentNumber(), out).bytes());
+        return new Result(handle, bytes[0]);
+    }
+}

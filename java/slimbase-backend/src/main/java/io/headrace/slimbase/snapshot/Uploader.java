@@ -1,0 +1,137 @@
+package io.headrace.slimbase.snapshot;
+
+import io.headrace.slimbase.file.RecordRuns;
+import io.headrace.slimbase.file.SegmentWriter;
+import io.headrace.slimbase.file.ValueFilter;
+import io.headrace.slimbase.snapshot.CheckpointResources.SegmentPart;
+import java.io.IOException;
+import java.io.OutputStream;
+import java.util.Queue;
+import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.concurrent.atomic.AtomicLong;
+import org.apache.flink.core.fs.CloseableRegistry;
+import org.apache.flink.core.memory.DataOutputViewStreamWrapper;
+import org.apache.flink.runtime.state.CheckpointStateOutputStream;
+import org.apache.flink.runtime.state.CheckpointStreamFactory;
+import org.apache.flink.runtime.state.CheckpointStreamWithResultProvider;
+import org.apache.flink.runtime.state.CheckpointedStateScope;
+import org.apache.flink.runtime.state.KeyedBackendSerializationProxy;
+import org.apache.flink.runtime.state.SnapshotResult;
+import org.apache.flink.runtime.state.StateObject;
+import org.apache.flink.runtime.state.StateUtil;
+import org.apache.flink.runtime.state.StreamStateHandle;
+import org.apache.flink.util.IOUtils;
+
+/**
+ * Writes one checkpoint's files and remembers them: closed without {@link #keep()}, it deletes what it has written. Streams that are being
+ * written are closed when the checkpoint is cancelled. Thread-safe but for {@link #keep()} and {@link #close()}.
+ */
+final class Uploader implements AutoCloseable {
+    /** Writes a file's content; the stream stays open. */
+    interface Content {
+        void write(OutputStream out) throws IOException;
+    }
+
+    private final CheckpointStreamFactory streams;
+    private final CloseableRegistry cancel;
+    private final LocalSnapshot local;
+    private final Queue<StateObject> written = new ConcurrentLinkedQueue<>();
+    private final AtomicLong uploadedBytes = new AtomicLong();
+    private boolean kept;
+
+    Uploader(CheckpointStreamFactory streams, CloseableRegistry cancel, LocalSnapshot local) {
+        this.streams = streams;
+        this.cancel = cancel;
+        this.local = local;
+    }
+
+    SegmentUpload upload(SegmentPart part, FileReference reference, ValueFilter filter, CheckpointedStateScope scope) {
+        return new SegmentUpload(this, part, reference, filter, scope);
+    }
+
+    /** Writes a file to the checkpoint, and a copy of it for local recovery. */
+    StreamStateHandle writeFile(String localName, CheckpointedStateScope scope, Content content) throws IOException {
+        CheckpointStateOutputStream stream = streams.createCheckpointStateOutputStream(scope);
+        boolean done = false;
+        try {
+            cancel.registerCloseable(stream);
+            try (LocalSnapshot.Copy copy = local.copy(localName, stream)) {
+                content.write(copy);
+                copy.finish();
+            }
+            unregister(stream);
+            StreamStateHandle handle = stream.closeAndGetHandle();
+            if (handle == null) {
+                throw new IOException("checkpoint stream gave no handle, file=`" + localName + "`");
+            }
+            done = true;
+            written.add(handle);
+            uploadedBytes.addAndGet(handle.getStateSize());
+            return handle;
+        } finally {
+            if (!done) {
+                cancel.unregisterCloseable(stream);
+                IOUtils.closeQuietly(stream);
+            }
+        }
+    }
+
+    /** Writes Flink's descriptions and the manifest. */
+    SnapshotResult<StreamStateHandle> writeMeta(
+            CheckpointStreamWithResultProvider stream, KeyedBackendSerializationProxy<?> proxy, Manifest manifest)
+            throws IOException {
+        boolean done = false;
+        try {
+            cancel.registerCloseable(stream);
+            DataOutputViewStreamWrapper out = new DataOutputViewStreamWrapper(stream.getCheckpointOutputStream());
+            proxy.write(out);
+            manifest.write(out);
+            unregister(stream);
+            SnapshotResult<StreamStateHandle> result = stream.closeAndFinalizeCheckpointStreamResult();
+            done = true;
+            written.add(result);
+            if (result.getJobManagerOwnedSnapshot() == null) {
+                throw new IOException("checkpoint stream gave no handle, file=`meta`");
+            }
+            uploadedBytes.addAndGet(result.getStateSize());
+            return result;
+        } finally {
+            if (!done) {
+                cancel.unregisterCloseable(stream);
+                IOUtils.closeQuietly(stream);
+            }
+        }
+    }
+
+    private void unregister(java.io.Closeable stream) throws IOException {
+        if (!cancel.unregisterCloseable(stream)) {
+            throw new IOException("checkpoint was cancelled while its files were written");
+        }
+    }
+
+    /** The local copy of a file that is used again: linked, or packed once more when this machine has none. */
+    void copyLocally(SegmentPart part, FileReference reference, ValueFilter filter) {
+        local.linkOrWrite(
+                reference.localName(),
+                out -> SegmentWriter.of(RecordRuns.of(part.view), filter).write(reference.segmentNumber(), out));
+    }
+
+    long uploadedBytes() {
+        return uploadedBytes.get();
+    }
+
+    /** From here on the files belong to the checkpoint. */
+    void keep() throws IOException {
+        if (cancel.isClosed()) {
+            throw new IOException("checkpoint was cancelled when its files had been written");
+        }
+        kept = true;
+    }
+
+    @Override
+    public void close() {
+        if (!kept) {
+            written.forEach(StateUtil::discardStateObjectQuietly);
+        }
+    }
+}
