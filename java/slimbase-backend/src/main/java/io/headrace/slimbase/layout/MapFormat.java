@@ -1,6 +1,7 @@
 package io.headrace.slimbase.layout;
 
 import io.headrace.slimbase.engine.Memory;
+import java.util.function.LongPredicate;
 
 /**
  * Reads the values of map records (docs/concepts/slimbase-format.md, section Values by kind of state). Statics over raw memory, for any
@@ -93,6 +94,18 @@ public final class MapFormat {
             visitor.entry(at, keyLength, at + keyLength, valueLength);
             at += keyLength + valueLength;
         }
+    }
+
+    /** Whether any of the entries' values (at their null flag) passes. */
+    public static boolean anyEntry(long first, int count, LongPredicate passes) {
+        long at = first;
+        for (int i = 0; i < count; i++) {
+            if (passes.test(keyOf(at) + keyLengthOf(at))) {
+                return true;
+            }
+            at = next(at);
+        }
+        return false;
     }
 
     /** The address after `count` entries. */

@@ -287,13 +287,13 @@ public final class MapPages implements AutoCloseable {
         }
         long run = Record.valueAddress(record);
         if (!MapFormat.isPaged(run)) {
-            return loadRun(run, userKey, userKeyLength, inclusive, to);
+            return loadRun(run, userKey, userKeyLength, inclusive, true, to);
         }
         int index = userKey == 0 ? 0 : MapFormat.pageOf(run, userKey, userKeyLength);
         int pages = MapFormat.pageCount(run);
         while (index < pages) {
             long page = findPage(MapFormat.pageNumber(run, index));
-            if (loadRun(Record.valueAddress(page), userKey, userKeyLength, inclusive, to)) {
+            if (loadRun(Record.valueAddress(page), userKey, userKeyLength, inclusive, index == pages - 1, to)) {
                 return true;
             }
             index++;
@@ -301,7 +301,7 @@ public final class MapPages implements AutoCloseable {
         return false;
     }
 
-    private static boolean loadRun(long run, long userKey, int userKeyLength, boolean inclusive, MapRun to) {
+    private static boolean loadRun(long run, long userKey, int userKeyLength, boolean inclusive, boolean last, MapRun to) {
         int count = MapFormat.count(run);
         long entry = run + MapFormat.ROOT_HEADER;
         if (userKey != 0) {
@@ -314,7 +314,7 @@ public final class MapPages implements AutoCloseable {
                 count--;
             }
         }
-        to.load(entry, count);
+        to.load(entry, count, last);
         return count > 0;
     }
 

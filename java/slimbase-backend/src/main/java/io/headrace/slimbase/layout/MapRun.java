@@ -1,6 +1,7 @@
 package io.headrace.slimbase.layout;
 
 import io.headrace.slimbase.engine.Memory;
+import java.util.Arrays;
 
 /** Entries of a map that lay together, copied to the heap, so that they can be walked while the map changes. */
 public final class MapRun {
@@ -11,8 +12,10 @@ public final class MapRun {
     private int keyLength;
     private int valueOffset;
     private int valueLength;
+    private boolean last;
 
-    void load(long first, int count) {
+    void load(long first, int count, boolean isLast) {
+        last = isLast;
         int length = (int) (MapFormat.skip(first, count) - first);
         bytes = new byte[length];
         Memory.copyToArray(first, bytes, 0, length);
@@ -33,6 +36,21 @@ public final class MapRun {
         valueOffset = keyOffset + keyLength;
         position = valueOffset + valueLength;
         left--;
+    }
+
+    /** Whether the map had no further run when this one was copied. */
+    public boolean isLast() {
+        return last;
+    }
+
+    /** Compares the next entry's user key, as unsigned bytes. */
+    public int compareNextKey(byte[] userKey) {
+        int before = position;
+        int length = varInt();
+        varInt();
+        int from = position;
+        position = before;
+        return Arrays.compareUnsigned(bytes, from, from + length, userKey, 0, userKey.length);
     }
 
     private int varInt() {
