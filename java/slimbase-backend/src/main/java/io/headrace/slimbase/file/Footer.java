@@ -128,11 +128,12 @@ final class Footer {
         long offset = trailer.getLong();
         int bytes = trailer.getInt();
         int stored = trailer.getInt();
-        checkVersion(source, trailer.getInt() & 0xFFFF_FFFFL);
+        long version = trailer.getInt() & 0xFFFF_FFFFL;
         int reserved = trailer.getInt();
         if (trailer.getLong() != FileFormat.TRAILER_MAGIC || reserved != 0) {
             throw Corruption.corrupt("trailer is missing: the file was cut off or is no slimbase file", source.name(), "bytes=" + length);
         }
+        checkVersion(source, version);
         if (bytes < 0
                 || bytes > FOOTER_LIMIT
                 || offset < FileFormat.HEADER_BYTES

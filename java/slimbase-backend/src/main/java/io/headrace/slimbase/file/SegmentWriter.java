@@ -125,7 +125,10 @@ public final class SegmentWriter {
             }
             int kept = sort.sort(records, count);
             for (int i = 0; i < kept; i++) {
-                boolean alone = i + 1 == kept || !Record.has(records[i + 1], Record.CHAINED);
+                boolean alone =
+                        i + 1 == kept
+                                || !Record.has(records[i + 1], Record.CHAINED)
+                                || !KeyGroupSort.sameKey(records[i], records[i + 1]);
                 writeRecord(builder, keyGroup, records[i], alone);
             }
         }
