@@ -3,16 +3,55 @@ package io.headrace.slimbase.suites;
 import io.headrace.slimbase.SlimBaseOptions;
 import io.headrace.slimbase.SlimBaseOptions.NativeMode;
 import io.headrace.slimbase.SlimBaseStateBackend;
+import java.util.Collection;
+import org.apache.flink.api.common.JobID;
+import org.apache.flink.api.common.typeutils.TypeSerializer;
 import org.apache.flink.configuration.Configuration;
+import org.apache.flink.core.fs.CloseableRegistry;
+import org.apache.flink.metrics.groups.UnregisteredMetricsGroup;
+import org.apache.flink.runtime.execution.Environment;
+import org.apache.flink.runtime.state.AbstractKeyedStateBackend;
+import org.apache.flink.runtime.state.AbstractStateBackend;
+import org.apache.flink.runtime.state.KeyGroupRange;
+import org.apache.flink.runtime.state.KeyedStateBackendParametersImpl;
+import org.apache.flink.runtime.state.KeyedStateHandle;
+import org.apache.flink.runtime.state.ttl.TtlTimeProvider;
 
-/** The backends that Flink's suites run on. */
-final class SuiteBackends {
+/** The backends that suites and differential tests run on. */
+public final class SuiteBackends {
     private SuiteBackends() {}
 
     /** With the native library where it was built, or in pure Java. */
-    static SlimBaseStateBackend slimBase(NativeMode mode) {
+    public static SlimBaseStateBackend slimBase(NativeMode mode) {
         Configuration config = new Configuration();
         config.set(SlimBaseOptions.NATIVE, mode);
         return new SlimBaseStateBackend().configure(config, SuiteBackends.class.getClassLoader());
+    }
+
+    /** A keyed backend of any kind, restored from the handles. */
+    public static <K> AbstractKeyedStateBackend<K> keyed(
+            AbstractStateBackend backend,
+            Environment environment,
+            TypeSerializer<K> keySerializer,
+            int keyGroups,
+            KeyGroupRange range,
+            TtlTimeProvider clock,
+            Collection<KeyedStateHandle> handles)
+            throws Exception {
+        return backend.createKeyedStateBackend(
+                new KeyedStateBackendParametersImpl<>(
+                        environment,
+                        new JobID(),
+                        "operator",
+                        keySerializer,
+                        keyGroups,
+                        range,
+                        environment.getTaskKvStateRegistry(),
+                        clock,
+                        new UnregisteredMetricsGroup(),
+                        (name, value) -> {},
+                        handles,
+                        new CloseableRegistry(),
+                        1.0));
     }
 }

@@ -1,6 +1,7 @@
 package io.headrace.slimbase.suites;
 
 import java.lang.annotation.ElementType;
+import java.lang.annotation.Inherited;
 import java.lang.annotation.Repeatable;
 import java.lang.annotation.Retention;
 import java.lang.annotation.RetentionPolicy;
@@ -13,6 +14,7 @@ import org.junit.jupiter.api.extension.ExtensionContext;
 /** Names a test of one of Flink's suites that SlimBase does not run, and why. */
 @Retention(RetentionPolicy.RUNTIME)
 @Target(ElementType.TYPE)
+@Inherited
 @Repeatable(SwitchedOff.All.class)
 @ExtendWith(SwitchedOff.Condition.class)
 public @interface SwitchedOff {
@@ -26,6 +28,7 @@ public @interface SwitchedOff {
     @Retention(RetentionPolicy.RUNTIME)
     @Target(ElementType.TYPE)
     @ExtendWith(Condition.class)
+    @Inherited
     @interface All {
         SwitchedOff[] value();
     }
