@@ -12,8 +12,12 @@
 -- config: pipeline.object-reuse = true
 -- config: table.exec.sink.upsert-materialize = NONE
 
+CREATE TEMPORARY FUNCTION BEACON AS 'io.headrace.quality.Beacon';
 CREATE TEMPORARY FUNCTION PLAY_SLOT AS 'io.headrace.quality.PlaySlot';
 CREATE TEMPORARY FUNCTION PLAYBACK AS 'io.headrace.quality.Playback';
+CREATE TEMPORARY FUNCTION PLAY_INTERVALS AS 'io.headrace.quality.PlayIntervals';
+CREATE TEMPORARY FUNCTION PLAY_MINUTES AS 'io.headrace.quality.PlayMinutes';
+CREATE TEMPORARY FUNCTION PLAY_SESSION AS 'io.headrace.quality.PlaySession';
 CREATE TEMPORARY FUNCTION HEARD AS 'io.headrace.quality.Heard';
 
 -- 1. Lateness is a property of the row (see tables/cmcd_raw.sql): rows later than 5 s go to beacon_late and nowhere else here, in streaming and
@@ -23,39 +27,37 @@ SELECT sid, COALESCE(sn, 0) AS sn, ts_ms, recv_ms, cid, region, isp, cdn, e, sta
   recv_ms - (CASE WHEN e = 'rr' THEN ts_ms + COALESCE(ttlb, 0) ELSE ts_ms END) AS late_ms
 FROM cmcd_raw;
 
-CREATE TEMPORARY VIEW on_time AS SELECT * FROM beacon WHERE late_ms <= 5000;
+CREATE TEMPORARY VIEW on_time AS
+SELECT sid, ts, BEACON(ts_ms, sn, e, sta, cid, region, isp, cdn, br, ltc) AS beacon FROM beacon WHERE late_ms <= 5000;
 
 -- 2. One row per session and heartbeat slot of 5 s. PLAY_SLOT gives the slot's beats: one per millisecond with a beacon that is no response
 -- (a response carries the state of the moment of sending), duplicates gone, of several states in one millisecond the one with the greatest sn. And
 -- `heard`, the sequence numbers, responses included. A row per slot and not per beat, because everything below costs per row.
 CREATE TEMPORARY VIEW slot AS
-SELECT sid, window_time AS ts, PLAY_SLOT(ts_ms, sn, e, sta, cid, region, isp, cdn, br, ltc) AS said
+SELECT sid, window_time AS ts, PLAY_SLOT(beacon) AS said
 FROM TUMBLE(TABLE on_time, DESCRIPTOR(ts), INTERVAL '5' SECOND)
 GROUP BY sid, window_start, window_end, window_time;
 
--- 3. Memory within the session. PLAYBACK walks a session's slots in order of time: each beat closes the interval since the one before, with its
--- effective state (stalled is r after the first play, and k that follows r with no p or a between) and with the CDN and bitrate last known at its
--- start. A session ends when three whole slots pass without a beat (silence of 15 to 20 s, the standard's 3 x heartbeat); everything remembered is
--- then reset, so a slot belongs to one session. The result: the slot's `intervals`; what they add to which `minutes` of which place; sums; and when
--- the session reported a state or named its CDN for the first time, if it did in this slot.
+-- 3. Memory within the session. PLAYBACK adds to a slot what is known of the session before it. Walking a slot in order of time, each beat closes
+-- the interval since the one before, with its effective state (stalled is r after the first play, and k that follows r with no p or a between) and with
+-- the CDN and bitrate last known at its start. A session ends when three whole slots pass without a beat (silence of 15 to 20 s, the standard's
+-- 3 x heartbeat); everything remembered is then reset, so a slot belongs to one session.
 CREATE TEMPORARY VIEW playback AS
 SELECT sid, ts, PLAYBACK(said) OVER (PARTITION BY sid ORDER BY ts) AS play
 FROM slot
 WHERE said.beats IS NOT NULL;
 
+-- A slot as its session sees it: sums, and when the session reported a state or named its CDN for the first time, if it did in this slot.
 CREATE TEMPORARY VIEW session_slot AS
-SELECT sid, ts, play.session_ms AS session_ms, play.last_ms AS last_ms, play.played AS played, play.cid AS cid, play.region AS region, play.isp AS isp,
-  CONCAT(CAST(play.found_cdn_ms AS STRING), play.found_cdn) AS cdn_at,
-  play.s_ms AS s_ms, play.p_ms AS p_ms, play.f_ms AS f_ms, play.q_ms AS q_ms, play.d_ms AS d_ms,
-  play.play_ms AS play_ms, play.stall_ms AS stall_ms, play.stalls AS stalls, play.br_ms AS br_ms, play.errors AS errors
-FROM playback;
+SELECT sid, ts, session_ms, last_ms, played, cid, region, isp, found_cdn_ms, found_cdn, s_ms, p_ms, f_ms, q_ms, d_ms, play_ms, stall_ms, stalls, br_ms, errors
+FROM playback, LATERAL TABLE(PLAY_SESSION(play));
 
 -- 4. Sessions: what happened when, silence before the first frame (an empty window after the last beat), and totals once a minute.
 CREATE TEMPORARY VIEW session_event AS
-SELECT sid, session_ms, cid, region, isp, cdn_at, s_ms, p_ms, f_ms, q_ms, d_ms, CAST(NULL AS BIGINT) AS silent_ms, last_ms,
+SELECT sid, session_ms, cid, region, isp, CONCAT(CAST(found_cdn_ms AS STRING), found_cdn) AS cdn_at, s_ms, p_ms, f_ms, q_ms, d_ms, CAST(NULL AS BIGINT) AS silent_ms, last_ms,
   CAST(0 AS BIGINT) AS play_ms, CAST(0 AS BIGINT) AS stall_ms, CAST(0 AS BIGINT) AS stalls, CAST(0 AS BIGINT) AS br_ms, CAST(0 AS BIGINT) AS errors
 FROM session_slot
-WHERE s_ms IS NOT NULL OR p_ms IS NOT NULL OR f_ms IS NOT NULL OR q_ms IS NOT NULL OR d_ms IS NOT NULL OR cdn_at IS NOT NULL
+WHERE s_ms IS NOT NULL OR p_ms IS NOT NULL OR f_ms IS NOT NULL OR q_ms IS NOT NULL OR d_ms IS NOT NULL OR found_cdn_ms IS NOT NULL
 UNION ALL
 SELECT sid, session_ms, cid, region, isp, CAST(NULL AS STRING), CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), CAST(NULL AS BIGINT),
   CAST(NULL AS BIGINT), last_ms, last_ms, 0, 0, 0, 0, 0
@@ -99,15 +101,13 @@ SELECT *,
 FROM session_now;
 
 -- 5. Contributions to a minute of a cell. An interval is shared between the minutes that it touches (two at most, it is shorter than 20 s); what
--- a beat tells (stall begun, error, latency) belongs to its own minute. Sessions count in the minute in which the thing happened. UNNEST rather
--- than a UNION ALL of the same view: the planner would build the operators below once for each branch.
+-- a beat tells (stall begun, error, latency) belongs to its own minute. Sessions count in the minute in which the thing happened.
 CREATE TEMPORARY VIEW minute_part AS
 SELECT sid, minute_ms, region, isp, cdn, cid, play_ms, stall_ms, stalls, CASE WHEN is_stalled THEN sid END AS stalled_sid,
   br_ms, br_weight_ms, errors, ltc_count, ltc_ms
-FROM (SELECT sid, play.minutes AS minutes FROM playback)
-CROSS JOIN UNNEST(minutes) AS part
-  (minute_ms, region, isp, cdn, cid, play_ms, stall_ms, stalls, is_stalled, br_ms, br_weight_ms, errors, ltc_count, ltc_ms);
+FROM playback, LATERAL TABLE(PLAY_MINUTES(play));
 
+-- UNNEST rather than a UNION ALL of the same view: the planner would build the operators below once for each branch.
 CREATE TEMPORARY VIEW session_minute AS
 SELECT at_ms - MOD(at_ms, 60000) AS minute_ms, region, isp, cdn, cid,
   CASE WHEN what = 's' THEN 1 ELSE 0 END AS attempts,
@@ -149,8 +149,7 @@ SELECT sid, sn, ts_ms, recv_ms, late_ms, e, cid, region, isp, COALESCE(cdn, 'non
 
 INSERT INTO play_interval
 SELECT sid, session_ms, from_ms, to_ms, cid, region, isp, cdn, state, state_eff, stalls, errors, br, ltc
-FROM (SELECT sid, play.session_ms AS session_ms, play.intervals AS intervals FROM playback)
-CROSS JOIN UNNEST(intervals) AS closed (from_ms, to_ms, cid, region, isp, cdn, state, state_eff, stalls, errors, br, ltc);
+FROM playback, LATERAL TABLE(PLAY_INTERVALS(play));
 
 INSERT INTO play_session
 SELECT sid, session_ms, cid, region, isp, cdn, outcome, s_ms, p_ms, f_ms, q_ms, exit_ms, last_ms, join_ms, play_ms, stall_ms, stalls, br_ms, errors

@@ -5,15 +5,19 @@ import java.util.Iterator;
 /** The beats of a slot, as `PLAY_SLOT` wrote them, by time. */
 final class Beats implements Iterable<Beat> {
 
-    private final byte[] written;
+    private final ByteReader in;
 
     Beats(byte[] written) {
-        this.written = written;
+        this(new ByteReader(written));
+    }
+
+    /** All that is left to read. Can be walked once. */
+    Beats(ByteReader in) {
+        this.in = in;
     }
 
     @Override
     public Iterator<Beat> iterator() {
-        ByteReader in = new ByteReader(written);
         return new Iterator<>() {
             private long sinceMs;
             private Place place;

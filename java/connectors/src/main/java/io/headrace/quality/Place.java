@@ -46,6 +46,12 @@ final class Place {
         return Arrays.compareUnsigned(left, right) >= 0 ? left : right;
     }
 
+    /** Whether this is the same but for the CDN. */
+    boolean isAround(Place other) {
+        return other == this
+                || Arrays.equals(cid, other.cid) && Arrays.equals(region, other.region) && Arrays.equals(isp, other.isp);
+    }
+
     @Override
     public boolean equals(Object object) {
         if (!(object instanceof Place)) {

@@ -8,11 +8,10 @@ import org.apache.flink.table.annotation.DataTypeHint;
 import org.apache.flink.table.annotation.FunctionHint;
 import org.apache.flink.table.data.GenericRowData;
 import org.apache.flink.table.data.RowData;
-import org.apache.flink.table.data.StringData;
 import org.apache.flink.table.functions.AggregateFunction;
 
 /**
- * `PLAY_SLOT(ts_ms, sn, e, sta, cid, region, isp, cdn, br, ltc)`: the beacons of one session in one slot, in a few bytes.
+ * `PLAY_SLOT(BEACON(…))`: the beacons of one session in one slot, in a few bytes.
  *
  * <p>Gives `beats`, the session's beats by time (null when all beacons were responses, which are no beats), for `PLAYBACK`; and `heard`, the sequence
  * numbers, for `HEARD`. Depends on the set of beacons only: repetitions and order change nothing.
@@ -26,13 +25,13 @@ public final class PlaySlot extends AggregateFunction<RowData, PlaySlot.Beacons>
     static final String RESULT = "ROW<beats BYTES, heard BYTES>";
 
     private static final long serialVersionUID = 1L;
-    private static final int RESPONSE = 1;
-    private static final int ERROR = 2;
-    private static final int STATED = 4;
-    private static final int EXACT = 8;
-    private static final int HAS_BR = 16;
-    private static final int HAS_LTC = 32;
-    private static final int SAME_PLACE = 64;
+    static final int RESPONSE = 1;
+    static final int ERROR = 2;
+    static final int STATED = 4;
+    static final int EXACT = 8;
+    static final int HAS_BR = 16;
+    static final int HAS_LTC = 32;
+    static final int SAME_PLACE = 64;
 
     private transient ByteWriter out;
 
@@ -47,50 +46,25 @@ public final class PlaySlot extends AggregateFunction<RowData, PlaySlot.Beacons>
         return new Beacons();
     }
 
-    /** Take in one beacon. */
-    public void accumulate(
-            Beacons beacons,
-            Long tsMs,
-            Long sn,
-            @DataTypeHint(value = "STRING", bridgedTo = StringData.class) StringData event,
-            @DataTypeHint(value = "STRING", bridgedTo = StringData.class) StringData state,
-            @DataTypeHint(value = "STRING", bridgedTo = StringData.class) StringData cid,
-            @DataTypeHint(value = "STRING", bridgedTo = StringData.class) StringData region,
-            @DataTypeHint(value = "STRING", bridgedTo = StringData.class) StringData isp,
-            @DataTypeHint(value = "STRING", bridgedTo = StringData.class) StringData cdn,
-            Integer br,
-            Integer ltc) {
-        byte[] kind = event.toBytes();
-        boolean response = kind.length == 2 && kind[0] == 'r' && kind[1] == 'r';
-        byte[] stated = response || state == null ? null : state.toBytes();
-        Integer bitrate = response ? null : br;
-        Integer latency = response ? null : ltc;
-        ByteWriter to = writer();
-        to.clear();
-        new Place(bytes(cid), bytes(region), bytes(isp), cdn == null ? null : cdn.toBytes()).write(to);
-        int placeLength = to.length();
-        boolean same = beacons.placeAt >= 0 && to.endsLike(0, beacons.rows, beacons.placeAt);
-        to.put((response ? RESPONSE : 0)
-                | (kind.length == 1 && kind[0] == 'e' ? ERROR : 0)
-                | (stated != null ? STATED : 0)
-                | (stated != null && stated.length == 1 ? EXACT : 0)
-                | (bitrate != null ? HAS_BR : 0)
-                | (latency != null ? HAS_LTC : 0)
-                | (same ? SAME_PLACE : 0));
-        to.number(sn);
-        if (!response) {
-            to.number(tsMs);
+    /** Take in one beacon, as `BEACON` packs it: the length of its place, its place, its head. */
+    public void accumulate(Beacons beacons, byte[] packed) {
+        int placeLength = packed[0] & 0xFF | (packed[1] & 0xFF) << 8;
+        int headAt = 2 + placeLength;
+        int headLength = packed.length - headAt;
+        int length = beacons.rows.length;
+        int lastAt = beacons.placeAt;
+        boolean same = lastAt >= 0
+                && lastAt + placeLength <= length
+                && Arrays.equals(beacons.rows, lastAt, lastAt + placeLength, packed, 2, headAt);
+        byte[] rows = Arrays.copyOf(beacons.rows, length + headLength + (same ? 0 : placeLength));
+        System.arraycopy(packed, headAt, rows, length, headLength);
+        if (same) {
+            rows[length] |= SAME_PLACE;
+        } else {
+            System.arraycopy(packed, 2, rows, length + headLength, placeLength);
+            beacons.placeAt = length + headLength;
         }
-        if (stated != null) {
-            to.put(Beat.codeOf(stated));
-        }
-        if (bitrate != null) {
-            to.number(bitrate);
-        }
-        if (latency != null) {
-            to.number(latency);
-        }
-        append(beacons, to.toBytes(), placeLength, same);
+        beacons.rows = rows;
     }
 
     /** Take in what another one gathered. */
@@ -114,19 +88,6 @@ public final class PlaySlot extends AggregateFunction<RowData, PlaySlot.Beacons>
             place = read(in, place, beats, numbers);
         }
         return GenericRowData.of(beats.isEmpty() ? null : beatsOf(beats), numbers.toBytes(writer()));
-    }
-
-    /** Append the beacon: its head, which lies behind its place in `encoded`, then its place unless it is the same. */
-    private static void append(Beacons beacons, byte[] encoded, int placeLength, boolean same) {
-        int length = beacons.rows.length;
-        int headLength = encoded.length - placeLength;
-        byte[] rows = Arrays.copyOf(beacons.rows, length + (same ? headLength : encoded.length));
-        System.arraycopy(encoded, placeLength, rows, length, headLength);
-        if (!same) {
-            System.arraycopy(encoded, 0, rows, length + headLength, placeLength);
-            beacons.placeAt = length + headLength;
-        }
-        beacons.rows = rows;
     }
 
     /** Read one beacon; gives its place. */
@@ -191,9 +152,5 @@ public final class PlaySlot extends AggregateFunction<RowData, PlaySlot.Beacons>
             out = new ByteWriter(256);
         }
         return out;
-    }
-
-    private static byte[] bytes(StringData text) {
-        return text == null ? Place.EMPTY : text.toBytes();
     }
 }

@@ -3,30 +3,18 @@ package io.headrace.quality;
 import java.nio.charset.StandardCharsets;
 
 import org.apache.flink.table.annotation.DataTypeHint;
-import org.apache.flink.table.annotation.FunctionHint;
 import org.apache.flink.table.data.RowData;
 import org.apache.flink.table.functions.AggregateFunction;
 
 /**
- * `PLAYBACK(said) OVER (PARTITION BY sid ORDER BY ts)`: what happened to a session in this slot, given all slots before.
+ * `PLAYBACK(said) OVER (PARTITION BY sid ORDER BY ts)`: a slot together with what was known of the session before it.
  *
- * <p>An accumulator that knows the past but not the present slot, and the present slot itself: the result of a row is a walk over its slot. A slot holds
- * beats of one session only, because a session ends with three empty slots.
+ * <p>`PLAY_INTERVALS`, `PLAY_MINUTES` and `PLAY_SESSION` walk it and say what happened. The value is short and walked three times rather than a row
+ * with everything in it, because Flink copies a nested row wholly wherever one of its fields is used.
  */
-@FunctionHint(output = @DataTypeHint(value = Playback.RESULT, bridgedTo = RowData.class))
-public final class Playback extends AggregateFunction<RowData, Playback.Memory> {
+public final class Playback extends AggregateFunction<byte[], Playback.Memory> {
 
     static final byte[] NO_CDN = "none".getBytes(StandardCharsets.US_ASCII);
-    static final String RESULT =
-            "ROW<session_ms BIGINT, last_ms BIGINT, played BOOLEAN, cid STRING, region STRING, isp STRING,"
-                    + " found_cdn STRING, found_cdn_ms BIGINT,"
-                    + " s_ms BIGINT, p_ms BIGINT, f_ms BIGINT, q_ms BIGINT, d_ms BIGINT,"
-                    + " play_ms BIGINT, stall_ms BIGINT, stalls BIGINT, br_ms BIGINT, errors BIGINT,"
-                    + " intervals ARRAY<ROW<from_ms BIGINT, to_ms BIGINT, cid STRING, region STRING, isp STRING, cdn STRING,"
-                    + " state STRING, state_eff STRING, stalls INT, errors INT, br INT, ltc INT>>,"
-                    + " minutes ARRAY<ROW<minute_ms BIGINT, region STRING, isp STRING, cdn STRING, cid STRING,"
-                    + " play_ms BIGINT, stall_ms BIGINT, stalls BIGINT, is_stalled BOOLEAN, br_ms BIGINT, br_weight_ms BIGINT,"
-                    + " errors BIGINT, ltc_count BIGINT, ltc_ms BIGINT>>>";
 
     private static final long serialVersionUID = 1L;
 
@@ -51,10 +39,7 @@ public final class Playback extends AggregateFunction<RowData, Playback.Memory> 
             for (Beat beat : new Beats(memory.beats)) {
                 walk.step(beat);
             }
-            if (out == null) {
-                out = new ByteWriter(128);
-            }
-            out.clear();
+            writer().clear();
             walk.write(out);
             memory.past = out.toBytes();
         }
@@ -62,16 +47,32 @@ public final class Playback extends AggregateFunction<RowData, Playback.Memory> 
     }
 
     @Override
-    public RowData getValue(Memory memory) {
-        if (memory.beats.length == 0) {
-            return null;
-        }
-        Walk walk = Walk.read(memory.past);
-        SlotResult result = new SlotResult();
-        for (Beat beat : new Beats(memory.beats)) {
+    public byte[] getValue(Memory memory) {
+        writer().clear();
+        out.string(memory.past);
+        out.put(memory.beats, 0, memory.beats.length);
+        return out.toBytes();
+    }
+
+    /** Walk a slot as {@link #getValue} gave it. */
+    static void walk(byte[] play, Visitor visitor) {
+        ByteReader in = new ByteReader(play);
+        Walk walk = Walk.read(in.string());
+        for (Beat beat : new Beats(in)) {
             walk.step(beat);
-            result.add(walk, beat);
+            visitor.visit(walk, beat);
         }
-        return result.toRow(walk);
+    }
+
+    /** Sees each beat of a slot, and what is known of the session when it is reached. */
+    interface Visitor {
+        void visit(Walk walk, Beat beat);
+    }
+
+    private ByteWriter writer() {
+        if (out == null) {
+            out = new ByteWriter(128);
+        }
+        return out;
     }
 }

@@ -96,6 +96,14 @@ final class Walk {
         return fromCode == Beat.SEEKING && played && waitedFor == Beat.STALLED ? 'r' : Beat.STATES.charAt(fromCode - 1);
     }
 
+    /** The interval's CDN: the one last known at its start, else the one that the beat at its end names, else none. */
+    byte[] cdnOf(Beat beat) {
+        if (cdn.length > 0) {
+            return cdn;
+        }
+        return beat.place.cdn == null ? Playback.NO_CDN : beat.place.cdn;
+    }
+
     /** The state of that interval as it was reported. */
     char reported() {
         return isFirst() || fromCode == 0 ? '-' : Beat.STATES.charAt(fromCode - 1);
