@@ -16,6 +16,7 @@ LAZY = {
         "Show what people and loops did, newest first: cause, expected effect, measured effect.",
     ),
     "job": ("job_commands:jobs", "Jobs: pipelines that run."),
+    "state": ("state_commands:state", "State of jobs in checkpoints and savepoints."),
     "demo": (
         "demo_commands:demo",
         "Replay real players by the thousand, degrade a CDN, kill a TaskManager, and report every guarantee.",
