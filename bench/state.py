@@ -14,75 +14,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
-import state_checkpoint
-import state_micro
-import state_nexmark
-import state_sql
-from state_setup import BACKENDS, Backend, Deadline, Run, build_harness, machine
-
-PARTS = {
-    "micro": state_micro.measure,
-    "sql": state_sql.measure,
-    "nexmark": state_nexmark.measure,
-    "checkpoint": state_checkpoint.measure,
-}
-# Shares of a quick run's 10 minutes; what a part does not use goes to those after it.
-QUICK_S = 570.0
-QUICK_SHARES = {"micro": 0.42, "sql": 0.25, "nexmark": 0.2, "checkpoint": 0.13}
-FULL_S = 6 * 3_600.0
-
-
-def choose_backends(names: str, console: Console, notes: list[str]) -> tuple[Backend, ...]:
-    """The named backends, or all; one whose jar was not built is left out with a note."""
-    wanted = [BACKENDS[name] for name in names.split(",")] if names else list(BACKENDS.values())
-    for backend in wanted:
-        if not backend.is_there:
-            notes.append(f"{backend.name}: its jar is not built")
-            console.print(f"left out {backend.name}: no {backend.jar}, hint: run `make setup`")
-    return tuple(backend for backend in wanted if backend.is_there)
-
-
-def measure(options: argparse.Namespace, console: Console) -> dict[str, Any]:
-    """Run the chosen parts one after another."""
-    notes: list[str] = []
-    backends = choose_backends(options.backends, console, notes)
-    build_harness()
-    result: dict[str, Any] = {"bench": "state", "quick": options.quick, "machine": machine()}
-    parts = [name for name in PARTS if options.only in (None, name)]
-    begin = time.monotonic()
-    share = 0.0
-    for name in parts:
-        share += QUICK_SHARES[name] / sum(QUICK_SHARES[part] for part in parts)
-        end_s = share * QUICK_S if options.quick else FULL_S
-        deadline = Deadline(end_s - (time.monotonic() - begin))
-        cases = frozenset(options.cases.split(",") if options.cases else ())
-        result |= PARTS[name](Run(backends, options.quick, deadline, console, notes, cases, options.repeats))
-    return {**result, "left_out": notes, "elapsed_s": round(time.monotonic() - begin, 1)}
-
-
-def merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """Both, the new one's figures where both have one."""
-    merged = dict(old)
-    for name, value in new.items():
-        both = isinstance(value, dict) and isinstance(old.get(name), dict)
-        merged[name] = merge(old[name], value) if both else value
-    return merged
-
-
-def merge_runs(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """Results of two calls as one: notes of both, times added, means over all queries recomputed."""
-    merged = merge(old, new)
-    merged["left_out"] = [*old.get("left_out", []), *new.get("left_out", [])]
-    merged["elapsed_s"] = round(old.get("elapsed_s", 0) + new["elapsed_s"], 1)
-    if "nexmark" in merged:
-        merged["nexmark"] |= state_nexmark.means(merged["nexmark"]["queries"])
-    return merged
+from state_setup import BACKENDS
 
 
 def _parse(words: list[str] | None) -> argparse.Namespace:
@@ -100,7 +36,14 @@ def _parse(words: list[str] | None) -> argparse.Namespace:
 def main(words: list[str] | None = None) -> int:
     """Measure and print; the exit code says whether Nexmark results were the same everywhere."""
     options = _parse(words)
-    result = measure(options, Console(stderr=True))
+    result = measure(
+        [options.only] if options.only else list(PARTS),
+        Console(stderr=True),
+        quick=options.quick,
+        backends=options.backends,
+        cases=options.cases.split(",") if options.cases else (),
+        repeats=options.repeats,
+    )
     if options.into:
         old = json.loads(options.into.read_text("utf-8")) if options.into.is_file() else {}
         options.into.parent.mkdir(parents=True, exist_ok=True)

@@ -98,7 +98,7 @@ def _fork(case: Case, backend: Backend, run: Run) -> Figures | None:
         "managed-bytes": case.managed_gib * GIB,
         "slices": 3 if run.quick else 5,
         "slice-ms": 200 if run.quick else 400,
-        "warm-ms": 300 if run.quick else 800,
+        "warm-ms": 400 if run.quick else 800,
         "distributions": "uniform" if run.quick else "uniform,zipf",
     }
     heap = case.heap_on_heap if backend.on_heap else OTHER_HEAP

@@ -29,6 +29,11 @@ final class Meter {
         this.slices = slices;
     }
 
+    /** Runs without timing. */
+    void warm(KeyStream keys, Op op) throws Exception {
+        run(keys, op, warmNs, Long.MAX_VALUE);
+    }
+
     /** Runs until each slice's time is over. */
     Map<String, Object> timed(KeyStream keys, Op op) throws Exception {
         run(keys, op, warmNs, Long.MAX_VALUE);
