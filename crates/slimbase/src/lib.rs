@@ -5,10 +5,13 @@
 //!
 //! * [`record`], [`hash`], [`layout`]: the bytes in memory, and lookups over them, single and batched.
 //! * [`memory`]: mappings with huge pages, pre-faulting, the budget.
-//! * [`file`], [`storage`]: files, and where they are.
+//! * [`engine`]: the state itself, from put and get to barriers and restores.
+//! * [`file`], [`storage`], [`checkpoint`]: files, where they are, and what a checkpoint of them is.
 //!
 //! This crate knows no shell: neither the JVM nor Python. Clock, randomness, storage and memory are arguments.
 
+pub mod checkpoint;
+pub mod engine;
 pub mod error;
 pub mod file;
 pub mod hash;

@@ -153,20 +153,41 @@ impl Allocator for SystemAllocator {
     }
 }
 
+/// Size of the first chunk of a segment.
+pub const SMALLEST_CHUNK: usize = 16 << 10;
+/// Size of a chunk at most, but for one record that is larger.
+pub const LARGEST_CHUNK: usize = 4 << 20;
+const CHUNKS_OF_BUDGET: u64 = 64;
+
 /// An allocator with the budget that it is charged to.
 #[derive(Debug, Clone)]
 pub struct Arena {
     allocator: Arc<dyn Allocator>,
     budget: Arc<MemoryBudget>,
-    /// Bytes that only cleaning may take, so that it can always begin.
-    reserve_bytes: u64,
+    chunk_bytes: usize,
+}
+
+/// What memory is for: the budget's last two chunks are kept for those that give more back than they take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Purpose {
+    /// New state.
+    Growth,
+    /// Tombstones: may take all but one chunk.
+    Removal,
+    /// Copies of what a victim has alive: may take everything.
+    Cleaning,
 }
 
 impl Arena {
-    /// Cleaning's reserve: a 32nd of the budget, at most one whole chunk.
+    /// A chunk is at most a 64th of the budget, so that one of it, copied whole, always fits cleaning's reserve.
     pub fn new(allocator: Arc<dyn Allocator>, budget: Arc<MemoryBudget>) -> Self {
-        let reserve_bytes = (budget.limit_bytes() / 32).min(4 << 20);
-        Arena { allocator, budget, reserve_bytes }
+        let share = (budget.limit_bytes() / CHUNKS_OF_BUDGET).clamp(SMALLEST_CHUNK as u64, LARGEST_CHUNK as u64);
+        Arena { allocator, budget, chunk_bytes: 1 << share.ilog2() }
+    }
+
+    /// The size that chunks grow to.
+    pub fn chunk_bytes(&self) -> usize {
+        self.chunk_bytes
     }
 
     /// The budget.
@@ -174,10 +195,14 @@ impl Arena {
         &self.budget
     }
 
-    /// Zeroed memory, charged; `None` when budget or machine have no room. `for_cleaning` may take the reserve.
-    pub fn allocate(&self, bytes: usize, for_cleaning: bool) -> Option<Arc<Region>> {
+    /// Zeroed memory, charged; `None` when budget or machine have no room.
+    pub fn allocate(&self, bytes: usize, purpose: Purpose) -> Option<Arc<Region>> {
         let bytes = round_up(bytes);
-        let spare = if for_cleaning { 0 } else { self.reserve_bytes };
+        let spare = match purpose {
+            Purpose::Growth => 2 * self.chunk_bytes as u64,
+            Purpose::Removal => self.chunk_bytes as u64,
+            Purpose::Cleaning => 0,
+        };
         if !self.budget.try_reserve(bytes as u64, spare) {
             return None;
         }
@@ -301,11 +326,14 @@ mod tests {
     fn budget_is_strict() {
         let budget = MemoryBudget::new(64 << 10);
         let arena = Arena::new(Arc::new(SystemAllocator { huge_pages: false }), Arc::clone(&budget));
-        let regions: Vec<_> = std::iter::from_fn(|| arena.allocate(16 << 10, false)).collect();
-        assert_eq!(regions.len(), 3, "the fourth would take cleaning's reserve");
-        assert!(arena.allocate(16 << 10, true).is_some());
-        assert!(arena.allocate(20 << 10, true).is_none());
+        let regions: Vec<_> = std::iter::from_fn(|| arena.allocate(16 << 10, Purpose::Growth)).collect();
+        assert_eq!(regions.len(), 2, "the third would take what is kept for removal and cleaning");
+        assert!(arena.allocate(20 << 10, Purpose::Removal).is_none());
+        let removal = arena.allocate(16 << 10, Purpose::Removal);
+        assert!(removal.is_some() && arena.allocate(16 << 10, Purpose::Removal).is_none());
+        assert!(arena.allocate(16 << 10, Purpose::Cleaning).is_some());
         assert_eq!(budget.used_bytes(), 48 << 10);
+        drop(removal);
         drop(regions);
         assert_eq!(budget.used_bytes(), 0);
     }
@@ -315,7 +343,7 @@ mod tests {
     fn prefaulter_ends() {
         let arena = Arena::new(Arc::new(SystemAllocator { huge_pages: true }), MemoryBudget::new(64 << 20));
         let prefaulter = Prefaulter::start().unwrap();
-        let region = arena.allocate(4 << 20, false).unwrap();
+        let region = arena.allocate(4 << 20, Purpose::Growth).unwrap();
         prefaulter.ask(&region);
         drop(prefaulter);
         assert_eq!(Arc::strong_count(&region), 1);
