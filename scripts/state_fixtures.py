@@ -2,7 +2,8 @@
 
 Run with the second environment: `runtimes/flink/.venv/bin/python scripts/state_fixtures.py [DIR] [--jar JAR]`. Two jobs run in a
 MiniCluster: SQL (group, distinct, window, join, rank) and DataStream with Python state and timers. Each runs on hashmap and on
-rocksdb (with `--jar` on SlimBase); each is kept as canonical savepoint, native savepoint and last checkpoint, one zip per backend and job.
+rocksdb (with `--jar` on SlimBase); each is kept as canonical savepoint, native savepoint (not of rocksdb: large, and like its checkpoint)
+and last checkpoint, one zip per backend and job.
 """
 
 from __future__ import annotations
@@ -76,6 +77,8 @@ def settings(backend: str, folder: Path) -> Configuration:
         "python.fn-execution.bundle.time": "200",
     }.items():
         config.set_string(key, value)
+    if backend == SLIMBASE:
+        config.set_string("pipeline.jars", os.environ["SLIMBASE_JAR"])
     return config
 
 
@@ -124,15 +127,15 @@ def submit_python(config: Configuration, orders: Path) -> object:
     return env.execute_async("remember")
 
 
-def keep(client: object, work: Path, target: Path) -> None:
-    """Wait until the job has read everything, then keep two savepoints and a checkpoint of it."""
+def keep(client: object, work: Path, target: Path, savepoints: tuple[str, ...]) -> None:
+    """Wait until the job has read everything, then keep savepoints and a checkpoint of it."""
     deadline = time.monotonic() + WAIT_S
     while len(list((work / "checkpoints").glob("*/chk-[3-9]/_metadata"))) == 0:
         if time.monotonic() > deadline:
             raise SystemExit(f"no third checkpoint in {WAIT_S} s")
         time.sleep(0.2)
     formats = get_gateway().jvm.org.apache.flink.core.execution.SavepointFormatType
-    for name in ("canonical", "native"):
+    for name in savepoints:
         made = client._j_job_client.triggerSavepoint(f"file://{work}/{name}", getattr(formats, name.upper())).get()
         shutil.move(made.removeprefix("file:"), target / name)
     client.cancel().result()
@@ -148,7 +151,8 @@ def make(backend: str, submit: Callable[[Configuration, Path], object], target: 
         work.mkdir()
         kept.mkdir()
         write_orders(work / "orders")
-        keep(submit(settings(backend, work), work / "orders"), work, kept)
+        formats = ("canonical",) if backend == "rocksdb" else ("canonical", "native")
+        keep(submit(settings(backend, work), work / "orders"), work, kept, formats)
         shutil.make_archive(str(target), "zip", kept)
     sys.stdout.write(f"{target.name}.zip: {target.with_suffix('.zip').stat().st_size} bytes\n")
 
@@ -160,7 +164,7 @@ def main() -> None:
     parser.add_argument("--jar", help="the jar of SlimBase: makes its fixtures instead")
     options = parser.parse_args()
     if options.jar:
-        os.environ["CLASSPATH"] = options.jar
+        os.environ["SLIMBASE_JAR"] = f"file://{Path(options.jar).resolve()}"
     backends = {"slimbase": SLIMBASE} if options.jar else {"hashmap": "hashmap", "rocksdb": "rocksdb"}
     for short, backend in backends.items():
         make(backend, submit_sql, options.folder / f"sql-{short}")

@@ -43,6 +43,7 @@ def test_a_look_into_savepoints(run: Run) -> None:
     commands = [
         ("inspect", "DIR/sql-hashmap/canonical"),
         ("inspect", "DIR/python-rocksdb/checkpoint"),
+        ("inspect", "DIR/python-slimbase/checkpoint"),
         (
             "query",
             "DIR/sql-hashmap/canonical",
@@ -122,7 +123,7 @@ def test_rows_as_columns(run: Run, tmp_path: Path, ending: str) -> None:
             ("query", "DIR/python-hashmap/canonical", "--operator", "remember", "--state", "python-state-cuont"),
         ),
         ("ambiguous_operator", ("query", "DIR/sql-hashmap/canonical", "--operator", "a", "--state", "accState")),
-        ("native_rows", ("query", "DIR/sql-rocksdb/native", "--operator", "Join", "--state", "left-records")),
+        ("native_rows", ("query", "DIR/sql-rocksdb/checkpoint", "--operator", "Join", "--state", "left-records")),
         (
             "format",
             ("query", "DIR/sql-hashmap/native", "--operator", "Join", "--state", "left", "--out", "DIR/rows.csv"),
