@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
+
 from state_run import PARTS, measure, merge_runs
 from state_setup import BACKENDS
 
