@@ -17,7 +17,6 @@ CREATE TEMPORARY FUNCTION PLAY_SLOT AS 'io.headrace.quality.PlaySlot';
 CREATE TEMPORARY FUNCTION PLAYBACK AS 'io.headrace.quality.Playback';
 CREATE TEMPORARY FUNCTION PLAY_INTERVALS AS 'io.headrace.quality.PlayIntervals';
 CREATE TEMPORARY FUNCTION PLAY_MINUTES AS 'io.headrace.quality.PlayMinutes';
-CREATE TEMPORARY FUNCTION PLAY_SESSION AS 'io.headrace.quality.PlaySession';
 CREATE TEMPORARY FUNCTION HEARD AS 'io.headrace.quality.Heard';
 
 -- 1. Lateness is a property of the row (see tables/cmcd_raw.sql): rows later than 5 s go to beacon_late and nowhere else here, in streaming and
@@ -49,8 +48,11 @@ WHERE said.beats IS NOT NULL;
 
 -- A slot as its session sees it: sums, and when the session reported a state or named its CDN for the first time, if it did in this slot.
 CREATE TEMPORARY VIEW session_slot AS
-SELECT sid, ts, session_ms, last_ms, played, cid, region, isp, found_cdn_ms, found_cdn, s_ms, p_ms, f_ms, q_ms, d_ms, play_ms, stall_ms, stalls, br_ms, errors
-FROM playback, LATERAL TABLE(PLAY_SESSION(play));
+SELECT sid, ts, play.session_ms AS session_ms, play.last_ms AS last_ms, play.played AS played, play.cid AS cid, play.region AS region, play.isp AS isp,
+  play.found_cdn_ms AS found_cdn_ms, play.found_cdn AS found_cdn,
+  play.s_ms AS s_ms, play.p_ms AS p_ms, play.f_ms AS f_ms, play.q_ms AS q_ms, play.d_ms AS d_ms,
+  play.play_ms AS play_ms, play.stall_ms AS stall_ms, play.stalls AS stalls, play.br_ms AS br_ms, play.errors AS errors
+FROM playback;
 
 -- 4. Sessions: what happened when, silence before the first frame (an empty window after the last beat), and totals once a minute.
 CREATE TEMPORARY VIEW session_event AS
@@ -103,9 +105,9 @@ FROM session_now;
 -- 5. Contributions to a minute of a cell. An interval is shared between the minutes that it touches (two at most, it is shorter than 20 s); what
 -- a beat tells (stall begun, error, latency) belongs to its own minute. Sessions count in the minute in which the thing happened.
 CREATE TEMPORARY VIEW minute_part AS
-SELECT sid, minute_ms, region, isp, cdn, cid, play_ms, stall_ms, stalls, CASE WHEN is_stalled THEN sid END AS stalled_sid,
-  br_ms, br_weight_ms, errors, ltc_count, ltc_ms
-FROM playback, LATERAL TABLE(PLAY_MINUTES(play));
+SELECT sid, part.minute_ms, part.region, part.isp, part.cdn, part.cid, part.play_ms, part.stall_ms, part.stalls,
+  CASE WHEN part.is_stalled THEN sid END AS stalled_sid, part.br_ms, part.br_weight_ms, part.errors, part.ltc_count, part.ltc_ms
+FROM playback, LATERAL TABLE(PLAY_MINUTES(play.slot)) AS part;
 
 -- UNNEST rather than a UNION ALL of the same view: the planner would build the operators below once for each branch.
 CREATE TEMPORARY VIEW session_minute AS
@@ -148,8 +150,9 @@ INSERT INTO beacon_late
 SELECT sid, sn, ts_ms, recv_ms, late_ms, e, cid, region, isp, COALESCE(cdn, 'none') FROM beacon WHERE late_ms > 5000;
 
 INSERT INTO play_interval
-SELECT sid, session_ms, from_ms, to_ms, cid, region, isp, cdn, state, state_eff, stalls, errors, br, ltc
-FROM playback, LATERAL TABLE(PLAY_INTERVALS(play));
+SELECT sid, closed.session_ms, closed.from_ms, closed.to_ms, closed.cid, closed.region, closed.isp, closed.cdn, closed.state, closed.state_eff,
+  closed.stalls, closed.errors, closed.br, closed.ltc
+FROM playback, LATERAL TABLE(PLAY_INTERVALS(play.slot)) AS closed;
 
 INSERT INTO play_session
 SELECT sid, session_ms, cid, region, isp, cdn, outcome, s_ms, p_ms, f_ms, q_ms, exit_ms, last_ms, join_ms, play_ms, stall_ms, stalls, br_ms, errors

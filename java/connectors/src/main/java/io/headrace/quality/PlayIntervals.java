@@ -7,7 +7,7 @@ import org.apache.flink.table.data.RowData;
 import org.apache.flink.table.data.StringData;
 import org.apache.flink.table.functions.TableFunction;
 
-/** `PLAY_INTERVALS(play)`: the intervals that the slot's beats close; a session's first beat closes none. */
+/** `PLAY_INTERVALS(slot)`: the intervals that the slot's beats close; a session's first beat closes none. */
 @FunctionHint(
         output =
                 @DataTypeHint(
@@ -28,8 +28,8 @@ public final class PlayIntervals extends TableFunction<RowData> {
     }
 
     /** Emit the slot's intervals. */
-    public void eval(byte[] play) {
-        Playback.walk(play, this::interval);
+    public void eval(byte[] slot) {
+        Playback.walk(slot, this::interval);
     }
 
     private void interval(Walk walk, Beat beat) {

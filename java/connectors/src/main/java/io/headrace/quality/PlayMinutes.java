@@ -12,7 +12,7 @@ import org.apache.flink.table.data.StringData;
 import org.apache.flink.table.functions.TableFunction;
 
 /**
- * `PLAY_MINUTES(play)`: what the slot adds to which minute of which place, one row each.
+ * `PLAY_MINUTES(slot)`: what the slot adds to which minute of which place, one row each.
  *
  * <p>An interval is shared between the minutes that it touches, two at most; what a beat tells (stall begun, error, latency) belongs to its own minute.
  */
@@ -71,9 +71,9 @@ public final class PlayMinutes extends TableFunction<RowData> {
     }
 
     /** Emit the slot's additions. */
-    public void eval(byte[] play) {
+    public void eval(byte[] slot) {
         List<Part> parts = new ArrayList<>(2);
-        Playback.walk(play, (walk, beat) -> add(parts, walk, beat));
+        Playback.walk(slot, (walk, beat) -> add(parts, walk, beat));
         for (Part part : parts) {
             collect(part.toRow());
         }
