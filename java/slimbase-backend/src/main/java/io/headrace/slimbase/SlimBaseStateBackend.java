@@ -12,6 +12,7 @@ import org.apache.flink.runtime.memory.MemoryManager;
 import org.apache.flink.runtime.memory.OpaqueMemoryResource;
 import org.apache.flink.runtime.state.AbstractKeyedStateBackend;
 import org.apache.flink.runtime.state.AbstractManagedMemoryStateBackend;
+import org.apache.flink.runtime.state.AsyncKeyedStateBackend;
 import org.apache.flink.runtime.state.ConfigurableStateBackend;
 import org.apache.flink.runtime.state.DefaultOperatorStateBackendBuilder;
 import org.apache.flink.runtime.state.OperatorStateBackend;
@@ -82,7 +83,21 @@ public final class SlimBaseStateBackend extends AbstractManagedMemoryStateBacken
     }
 
     @Override
+    public boolean supportsAsyncKeyedStateBackend() {
+        return true;
+    }
+
+    @Override
+    public <K> AsyncKeyedStateBackend<K> createAsyncKeyedStateBackend(KeyedStateBackendParameters<K> parameters) throws IOException {
+        return new AsyncSlimKeyedStateBackend<>(createBackend(parameters));
+    }
+
+    @Override
     public <K> AbstractKeyedStateBackend<K> createKeyedStateBackend(KeyedStateBackendParameters<K> parameters) throws IOException {
+        return createBackend(parameters);
+    }
+
+    private <K> SlimKeyedStateBackend<K> createBackend(KeyedStateBackendParameters<K> parameters) throws IOException {
         OpaqueMemoryResource<SharedBudget> lease;
         try {
             lease = budget(parameters.getEnv().getMemoryManager(), parameters.getManagedMemoryFraction());

@@ -18,6 +18,7 @@ import java.util.concurrent.RunnableFuture;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import javax.annotation.Nonnull;
+import org.apache.flink.api.common.ExecutionConfig;
 import org.apache.flink.api.common.state.State;
 import org.apache.flink.api.common.state.StateDescriptor;
 import org.apache.flink.api.common.typeutils.TypeSerializer;
@@ -60,6 +61,8 @@ public final class SlimKeyedStateBackend<K> extends AbstractKeyedStateBackend<K>
     private final Queries queries = new Queries();
     private final StateRegistration<K> registration;
     private final Map<String, AbstractSlimState<K, ?, ?>> created = new HashMap<>();
+    private final List<AutoCloseable> parts = new ArrayList<>();
+    private final ExecutionConfig executionConfig;
     private boolean disposed;
 
     SlimKeyedStateBackend(
@@ -79,6 +82,7 @@ public final class SlimKeyedStateBackend<K> extends AbstractKeyedStateBackend<K>
         this.engine = context.engine();
         this.strategy = strategy;
         this.resources = resources;
+        this.executionConfig = base.executionConfig;
         this.keys = new KeyScratch<>(context.keySerializer());
         this.mapPages = new MapPages(engine);
         this.registration = new StateRegistration<>(this, context);
@@ -110,6 +114,19 @@ public final class SlimKeyedStateBackend<K> extends AbstractKeyedStateBackend<K>
 
     Queries queries() {
         return queries;
+    }
+
+    /** What is closed with the backend. */
+    void closeWith(AutoCloseable part) {
+        parts.add(part);
+    }
+
+    boolean isNative() {
+        return resources.isNative();
+    }
+
+    ExecutionConfig executionConfig() {
+        return executionConfig;
     }
 
     BackendContext<K> context() {
@@ -317,6 +334,7 @@ public final class SlimKeyedStateBackend<K> extends AbstractKeyedStateBackend<K>
         IOUtils.closeQuietly(strategy);
         created.clear();
         context.registry().queues().clear();
+        parts.forEach(IOUtils::closeQuietly);
         mapPages.close();
         valueOutput.close();
         iteratorKey.close();

@@ -62,7 +62,7 @@ final class SlimKeyedStateBackendBuilder<K> {
         StateRegistry registry = new StateRegistry();
         SlimEngine engine =
                 new SlimEngine(budget, allocator, range.getStartKeyGroup(), range.getNumberOfKeyGroups(), registry);
-        BackendResources resources = new BackendResources(engine, lease);
+        BackendResources resources = new BackendResources(engine, allocator.isNative(), lease);
         CloseableRegistry cancelRegistry = new CloseableRegistry();
         try {
             BackendContext<K> context = context(engine, registry);

@@ -17,6 +17,12 @@ final class SlimValueState<K, N, V> extends WholeValueState<K, N, V> implements 
     }
 
     @Override
+    V decodeOrDefault(long found) {
+        V value = super.decodeOrDefault(found);
+        return value == null ? defaultValue() : value;
+    }
+
+    @Override
     public void update(V value) throws IOException {
         if (value == null) {
             clear();

@@ -9,11 +9,12 @@ import org.apache.flink.api.common.state.StateTtlConfig;
 import org.apache.flink.api.common.typeutils.TypeSerializer;
 import org.apache.flink.api.common.typeutils.TypeSerializerSchemaCompatibility;
 import org.apache.flink.api.common.typeutils.TypeSerializerSnapshot;
+import org.apache.flink.api.common.typeutils.base.ListSerializer;
 import org.apache.flink.api.common.typeutils.base.MapSerializer;
 import org.apache.flink.api.common.typeutils.base.MapSerializerSnapshot;
 import org.apache.flink.runtime.state.RegisteredKeyValueStateBackendMetaInfo;
 import org.apache.flink.runtime.state.StateSnapshotTransformer.StateSnapshotTransformFactory;
-import org.apache.flink.runtime.state.ttl.TtlAwareSerializer;
+import org.apache.flink.runtime.state.ttl.TtlStateFactory;
 import org.apache.flink.util.StateMigrationException;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -123,12 +124,24 @@ final class StateRegistration<K> {
     }
 
     private void setTtl(StateInfo info, TypeSerializer<?> serializer, StateTtlConfig config) {
-        boolean expires = config.isEnabled() && TtlAwareSerializer.isSerializerTtlEnabled(serializer);
+        boolean expires = config.isEnabled() && hasTimestamps(serializer);
         info.setTtlMs(expires ? config.getTimeToLive().toMillis() : 0);
         boolean cleaned = expires && config.getCleanupStrategies().isCleanupInBackground();
         context.engine().setFilter(
                 info.stateId(),
                 cleaned ? TtlFilters.filter(info.kind(), serializer, info.ttlMs(), context.ttlTimeProvider()) : null);
+    }
+
+    /** Whether values begin with the time of their last access: both of Flink's state APIs have a serializer of their own for that. */
+    private static boolean hasTimestamps(TypeSerializer<?> serializer) {
+        TypeSerializer<?> inner = serializer;
+        if (serializer instanceof ListSerializer) {
+            inner = ((ListSerializer<?>) serializer).getElementSerializer();
+        } else if (serializer instanceof MapSerializer) {
+            inner = ((MapSerializer<?, ?>) serializer).getValueSerializer();
+        }
+        return TtlStateFactory.TtlSerializer.isTtlStateSerializer(inner)
+                || org.apache.flink.runtime.state.v2.ttl.TtlStateFactory.isTtlStateSerializer(inner);
     }
 
     /** A state object of the kind. */

@@ -8,6 +8,7 @@ import org.apache.flink.api.common.state.StateDescriptor;
 import org.apache.flink.api.common.typeutils.TypeSerializer;
 import org.apache.flink.api.common.typeutils.base.LongSerializer;
 import org.apache.flink.runtime.state.RegisteredKeyValueStateBackendMetaInfo;
+import org.apache.flink.util.FlinkRuntimeException;
 
 /**
  * A state whose record holds the value serializer's bytes and nothing else: value, reducing, aggregating. This is the hot path: reading then
@@ -30,6 +31,15 @@ abstract class WholeValueState<K, N, V> extends AbstractSlimState<K, N, V> {
     final V read() throws IOException {
         long found = locate();
         return found == 0 ? null : decode(found);
+    }
+
+    /** The value of a record that was looked up elsewhere; 0: there is none. */
+    V decodeOrDefault(long found) {
+        try {
+            return found == 0 ? null : decode(found);
+        } catch (IOException e) {
+            throw new FlinkRuntimeException("value cannot be read, state=`" + info.name() + "`", e);
+        }
     }
 
     @SuppressWarnings("unchecked")
