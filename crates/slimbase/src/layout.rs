@@ -21,8 +21,8 @@ const NUMBER_MASK: u64 = (1 << NUMBER_BITS) - 1;
 /// The code of the greatest node.
 pub const MAX_CODE: u32 = 10;
 /// The greatest depth of a directory.
-pub const MAX_DEPTH: u32 = 14;
-/// Bytes before a node's first bucket: count, local depth.
+pub const MAX_DEPTH: u32 = 11;
+/// Bytes before a node's first slot: count, local depth.
 pub const NODE_HEADER: usize = 64;
 /// Codes from here on are directories.
 pub const DIRECTORY: u32 = 32;
@@ -106,7 +106,7 @@ impl Entry {
     /// The index of the slot where probing for the tag begins.
     #[inline]
     pub fn home(self, tag: u32) -> usize {
-        ((tag & ((1 << self.code()) - 1)) as usize) << 3
+        tag as usize & self.mask()
     }
 
     /// Number of slots less one.

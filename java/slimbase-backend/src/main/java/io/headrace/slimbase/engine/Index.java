@@ -7,7 +7,7 @@ package io.headrace.slimbase.engine;
  */
 final class Index {
     static final int MAX_CODE = 10;
-    static final int MAX_DEPTH = 14;
+    static final int MAX_DEPTH = 11;
     static final int HEADER = 64;
     private static final int DIRECTORY = 32;
     private static final int TAG_BITS = 24;
@@ -42,7 +42,7 @@ final class Index {
         long node = entry & ~63L;
         int mask = (8 << code) - 1;
         long tag = hash >>> 40;
-        int slotIndex = ((int) tag & (1 << code) - 1) << 3;
+        int slotIndex = (int) tag & mask;
         long match = (long) keyLength << 32 | header;
         long table = chunks.table;
         while (true) {
@@ -121,7 +121,7 @@ final class Index {
 
     private static long place(long node, int code, long slot) {
         int mask = (8 << code) - 1;
-        int index = ((int) (slot >>> 40) & (1 << code) - 1) << 3;
+        int index = (int) (slot >>> 40) & mask;
         while (Memory.getLong(node + ((long) index << 3)) != 0) {
             index = index + 1 & mask;
         }
@@ -146,7 +146,7 @@ final class Index {
             if (slot == 0) {
                 break;
             }
-            int home = ((int) (slot >>> 40) & (1 << code) - 1) << 3;
+            int home = (int) (slot >>> 40) & mask;
             // May move when its home is not between the hole (excluded) and its place, around the end.
             if ((next - home & mask) >= (next - hole & mask)) {
                 Memory.putLong(node + ((long) hole << 3), slot);
