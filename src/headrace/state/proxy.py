@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 
 from headrace.core.errors import Corrupt, Unsupported
-from headrace.state.codecs import VOID_NAMESPACE, Codec, unreadable
+from headrace.state.codecs import VOID_NAMESPACE, Codec, list_reader, map_reader, of_parts, unreadable
 from headrace.state.javadata import DataReader
 from headrace.state.serializers import UnknownSnapshot, read_serializer
 
@@ -21,7 +21,7 @@ VERSION = 6
 STATES_MAX = 10_000
 KEY, NAMESPACE, VALUE, USER_KEY = "KEY_SERIALIZER", "NAMESPACE_SERIALIZER", "VALUE_SERIALIZER", "USER_KEY_SERIALIZER"
 KINDS = ("key-value", "operator", "broadcast", "queue", "key-value v2")
-QUEUE_KIND = 3
+QUEUE_KIND, ASYNC_KIND = 3, 4
 UNKNOWN_SPAN_MAX = 1 << 20
 _ROLE = re.compile(rb"\x00[\x0e\x10\x13\x14](?:KEY|NAMESPACE|VALUE|USER_KEY)_SERIALIZER|ELEMENT_SERIALIZER")
 _STATE = re.compile(
@@ -38,14 +38,13 @@ class StateMeta:
         value: the state's serializer: of a list state that of the list, of a map state that of the map.
     """
 
-    __slots__ = ("kind", "name", "namespace", "user_key", "value")
+    __slots__ = ("kind", "name", "namespace", "value")
 
     def __init__(self, name: str, kind: str, roles: dict[str, Codec]) -> None:
         self.name = name
         self.kind = kind
         self.namespace = roles.get(NAMESPACE, VOID_NAMESPACE)
         self.value = roles.get(VALUE, unreadable("none"))
-        self.user_key = roles.get(USER_KEY)
 
     @property
     def element(self) -> Codec:
@@ -59,9 +58,7 @@ class StateMeta:
     @property
     def map_key(self) -> Codec:
         """The serializer of a map state's own keys."""
-        if len(self.value.parts) == 2:
-            return self.value.parts[0]
-        return self.user_key or unreadable(self.value.class_name)
+        return self.value.parts[0] if len(self.value.parts) == 2 else unreadable(self.value.class_name)
 
     @property
     def has_ttl(self) -> bool:
@@ -112,7 +109,20 @@ def _state(reader: DataReader) -> StateMeta:
         role = reader.utf()
         roles[role] = _searching(reader, _to_role_or_state)
     kind = "queue" if ordinal == QUEUE_KIND else options.get("KEYED_STATE_TYPE", KINDS[ordinal]).lower()
+    if ordinal == ASYNC_KIND:
+        roles[VALUE] = _whole(kind, roles)
     return StateMeta(name, kind, roles)
+
+
+def _whole(kind: str, roles: dict[str, Codec]) -> Codec:
+    """The serializer of all of an asynchronous state: its snapshot has the serializers of elements, and of keys, apart."""
+    value = roles.get(VALUE, unreadable("none"))
+    if kind == "list":
+        return of_parts("List", value.class_name, [value], list_reader(value))
+    if kind == "map":
+        key = roles.get(USER_KEY, unreadable("none"))
+        return of_parts("Map", value.class_name, [key, value], map_reader(key, value))
+    return value
 
 
 def _searching(reader: DataReader, next_known: Callable[[DataReader, int], int]) -> Codec:

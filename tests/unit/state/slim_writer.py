@@ -37,6 +37,8 @@ class Named:
     value: bytes
     namespace: bytes = b""
     ttl_ms: int = 0
+    user_key: bytes = b""  # of asynchronous map states, whose snapshot has it apart
+    asynchronous: bool = False
 
 
 @dataclass
@@ -115,13 +117,15 @@ def head(checkpoint: Checkpoint) -> bytes:
         struct.pack(">i?", 6, False) + struct.pack(">i", 2) + checkpoint.key + struct.pack(">h", len(checkpoint.states))
     )
     for state in checkpoint.states:
-        out += utf(state.name) + struct.pack(">i", 3 if state.kind == "queue" else 0)
+        out += utf(state.name) + struct.pack(">i", 3 if state.kind == "queue" else 4 if state.asynchronous else 0)
         if state.kind == "queue":
             roles = {"VALUE_SERIALIZER": state.value}
             out += struct.pack(">i", 0)
         else:
             roles = {"NAMESPACE_SERIALIZER": state.namespace or VOID, "VALUE_SERIALIZER": state.value}
             out += struct.pack(">i", 1) + utf("KEYED_STATE_TYPE") + utf(state.kind.upper())
+            if state.user_key:
+                roles["USER_KEY_SERIALIZER"] = state.user_key
         out += struct.pack(">i", len(roles))
         for role, snapshot in roles.items():
             out += utf(role) + struct.pack(">i", 2) + snapshot

@@ -183,6 +183,18 @@ def test_key_groups_of_other_subtasks_are_ignored(tmp_path: Path) -> None:
     assert [row["value"] for row in records(write_checkpoint(tmp_path, made), "total")] == [2, 3]
 
 
+def test_asynchronous_states_are_read_alike(tmp_path: Path) -> None:
+    """Their snapshots have the serializers of elements and of map keys apart."""
+    states = [
+        Named("seen", 0, "list", w.LONG, asynchronous=True),
+        Named("by_name", 1, "map", w.LONG, user_key=w.STRING, asynchronous=True),
+    ]
+    entries = [Entry(0, 0, text("amy"), block(1, 2)), Entry(0, 1, text("amy"), small_map({"one": 1}))]
+    chk = write_checkpoint(tmp_path, Checkpoint(states, [entries], key=w.STRING))
+    assert records(chk, "seen") == [{"key_group": 0, "key": "amy", "value": [1, 2]}]
+    assert records(chk, "by_name") == [{"key_group": 0, "key": "amy", "map_key": "one", "value": 1}]
+
+
 def test_entries_go_on_over_blocks(tmp_path: Path) -> None:
     """Many entries in small blocks, among them one larger than a block, against a dict."""
     dice = random.Random(7)
