@@ -139,6 +139,19 @@ impl Error {
         text
     }
 
+    /// What failed, without its values.
+    pub fn summary(&self) -> String {
+        match &self.0.cause {
+            Some(cause) => format!("{}: {cause}", self.0.message),
+            None => self.0.message.clone(),
+        }
+    }
+
+    /// The values that explain the failure.
+    pub fn context(&self) -> &[(&'static str, String)] {
+        &self.0.context
+    }
+
     /// What helps; empty when there is nothing to say.
     pub fn hint_text(&self) -> &str {
         &self.0.hint

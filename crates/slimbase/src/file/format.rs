@@ -188,7 +188,7 @@ impl Input<'_> {
 }
 
 /// Appends a varint: 7 bits a byte, low first, top bit: more follows.
-pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u32) {
+pub fn put_varint(out: &mut Vec<u8>, mut value: u32) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
@@ -202,7 +202,7 @@ pub(super) fn varint_bytes(value: u32) -> usize {
 }
 
 /// Takes a varint of at most 5 bytes off the front.
-pub(crate) fn take_varint(bytes: &mut &[u8]) -> Option<u32> {
+pub fn take_varint(bytes: &mut &[u8]) -> Option<u32> {
     let mut value = 0u64;
     for i in 0..5 {
         let byte = *bytes.get(i)?;

@@ -8,7 +8,7 @@ mod pack;
 mod reader;
 mod writer;
 
-pub use format::{Extent, Footer, StateStatistics, BLOCK_BYTES, FILE_VERSION};
+pub use format::{put_varint, take_varint, Extent, Footer, StateStatistics, BLOCK_BYTES, FILE_VERSION};
 pub use pack::{pack, Run};
 pub use reader::{Cursor, Entry, SegmentReader, Verified};
 pub use writer::SegmentWriter;
