@@ -1,7 +1,8 @@
 """Find a checkpoint's folder and open the streams of its handles from a local or mounted file system.
 
 Handles hold the paths of the machine that wrote them. A folder may have been copied since, so a file that is not where its path says is
-looked for by its name where Flink puts such files: in the folder itself and in its neighbours `shared` and `taskowned`.
+looked for by its name where Flink puts such files: in the folder itself and in its neighbours `shared` and `taskowned` (merged files are
+in folders below these).
 Large files are mapped, not read.
 """
 
@@ -94,7 +95,11 @@ class Storage:
             return [self.folder / stream.path]
         name = stream.name
         local = unquote(urlsplit(stream.path).path) if stream.path.startswith("file:") else stream.path
-        neighbours = [self.folder.parent / neighbour / name for neighbour in NEIGHBOURS]
+        neighbours = [
+            self.folder.parent / neighbour / tail
+            for neighbour in NEIGHBOURS
+            for tail in {stream.path.rpartition(f"/{neighbour}/")[2], name}
+        ]
         return [Path(local), self.folder / name, *neighbours]
 
     def open(self, stream: Stream) -> DataReader:

@@ -183,6 +183,13 @@ def test_key_groups_of_other_subtasks_are_ignored(tmp_path: Path) -> None:
     assert [row["value"] for row in records(write_checkpoint(tmp_path, made), "total")] == [2, 3]
 
 
+def test_merged_files_are_parts_of_one(chk: Path) -> None:
+    """With file merging several files are one; its folder below `shared` is found after a move too."""
+    before = records(chk, "total"), records(chk, "by_name")
+    w.merge_files(chk, checkpoint())
+    assert (records(chk, "total"), records(chk, "by_name")) == before
+
+
 def test_asynchronous_states_are_read_alike(tmp_path: Path) -> None:
     """Their snapshots have the serializers of elements and of map keys apart."""
     states = [
