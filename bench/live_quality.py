@@ -4,8 +4,9 @@
 
 1. Freshness: a stack of its own, the app deployed, replayed players at about 5,000 beacons/s. Event to decision in Redis (p99),
    and how long after a minute's end plus watermark delay `qoe_1m` is readable.
-2. Backlog: the job `quality` (DWD + DWS) is stopped with a savepoint, beacons pile up in Kafka, the job is deployed again; beacons/s
-   from its first to its last one, CPU seconds of the TaskManagers per million.
+2. Backlog: the jobs are stopped with savepoints, minutes of beacons pile up in Kafka (`bench/backlog.py`), then `quality` (DWD `play_interval`,
+   `play_session`, DWS `qoe_1m`) is deployed again alone, and another time together with `cells` (DWS `cell_1s`): beacons/s from the first row read to the
+   last, cold code and restored state included, and of the second half; CPU seconds per million.
 3. Gateway: `bench/gateway.py`, with a broker of its own.
 """
 
@@ -24,6 +25,7 @@ from typing import Any
 import httpx
 import psutil
 
+from backlog import write_backlog
 from headrace.cli.demo.clips import ClipLibrary
 from headrace.cli.demo.compare import kafka_rows, topic_end
 from headrace.cli.demo.conductor import bring_up, command
@@ -42,6 +44,7 @@ ROOT = Path(__file__).resolve().parents[1]
 APP = ROOT / "apps/live-quality"
 SESSIONS = 4000  # a recorded player sends about 1.3 beacons a second
 SAMPLE = 3000
+JOBS = ("quality", "cells", "archive")
 WARM_UP_S = 60.0  # just deployed jobs run cold code; what that costs is seen in the demo
 CATCH_UP_TIMEOUT_S = 300.0
 CLOCK = SystemClock()
@@ -100,90 +103,89 @@ def freshness(endpoints: Endpoints, *, seconds: float) -> dict[str, Any]:
     }
 
 
-def backlog(home: Home, endpoints: Endpoints, *, seconds: float) -> dict[str, Any]:
-    """Catch up what piled up while the job was stopped."""
-    command("job", "stop", "quality", home=home)
+def backlog(home: Home, endpoints: Endpoints, *, seconds: float, jobs: tuple[str, ...]) -> dict[str, Any]:
+    """Catch up what so many seconds of players left in Kafka while the jobs were stopped; other jobs are stopped meanwhile.
+
+    The rate runs from the first row that a job read to the moment at which all of them had read the last; `second_half` from the
+    middle of the rows on, when the generated code is compiled. CPU seconds: both TaskManagers, and the broker.
+    """
+    for job in JOBS:
+        command("job", "stop", job, home=home)
     before = topic_end(endpoints.kafka, "ods.cmcd_raw")
-    say(f"backlog: filling for {seconds:g} s")
-    _fill(endpoints, seconds=seconds)
+    say(f"backlog of {seconds:g} s for {', '.join(jobs)}")
+    until_ms = CLOCK.now_ms()
+    asyncio.run(
+        write_backlog(
+            home,
+            kafka=endpoints.kafka,
+            recordings=APP / "recordings",
+            sessions=SESSIONS,
+            seconds=seconds,
+            until_ms=until_ms,
+        )
+    )
     rows = topic_end(endpoints.kafka, "ods.cmcd_raw") - before
-    cpu_before = _taskmanager_cpu_s(home)
-    command("job", "deploy", str(APP), "quality", home=home)
-    first, last = _catch_up(endpoints, rows)
+    marks = [_cpu_s(home, "taskmanager"), _cpu_s(home, "kafka")]
+    command("job", "deploy", str(APP), *jobs, home=home)
+    first, half, last = _catch_up(home, endpoints, rows, jobs)
+    taskmanagers, kafka = (after - mark for after, mark in zip(last[1:], marks, strict=True))
     return {
+        "jobs": list(jobs),
         "rows": rows,
-        "seconds": round(last - first, 1),
-        "beacons_per_s": round(rows / max(last - first, 0.1)),
-        "cpu_s_per_million": round((_taskmanager_cpu_s(home) - cpu_before) / rows * 1e6, 1),
+        "seconds": round(last[0] - first[0], 1),
+        "beacons_per_s": round(rows / (last[0] - first[0])),
+        "cpu_s_per_million": {
+            "taskmanagers": round(taskmanagers / rows * 1e6, 1),
+            "kafka": round(kafka / rows * 1e6, 1),
+        },
+        "second_half": {
+            "beacons_per_s": round((rows - half[1]) / (last[0] - half[0])),
+            "taskmanagers_cpu_s_per_million": round((last[1] - half[2]) / (rows - half[1]) * 1e6, 1),
+        },
     }
 
 
-def _fill(endpoints: Endpoints, *, seconds: float) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        bodies = Path(folder) / "bodies"
-        subprocess.run(
-            [
-                sys.executable,
-                "-c",
-                f"import sys; sys.path.insert(0, {str(ROOT / 'bench')!r}); import gateway, pathlib; gateway.write_bodies(pathlib.Path({str(bodies)!r}), pathlib.Path({str(APP / 'recordings')!r}))",
-            ],
-            check=True,
-        )
-        port = endpoints.gateway.rsplit(":", 1)[1]
-        subprocess.run(
-            [
-                sys.executable,
-                str(ROOT / "bench/gateway_load.py"),
-                "--bodies",
-                str(bodies),
-                "--port",
-                port,
-                "--seconds",
-                str(seconds),
-            ],
-            check=True,
-            stdout=sys.stderr,
-        )
-
-
-def _taskmanager_cpu_s(home: Home) -> float:
-    pids = [one.pid for one in status(home).processes if one.name.startswith("taskmanager")]
+def _cpu_s(home: Home, prefix: str) -> float:
+    pids = [one.pid for one in status(home).processes if one.name.startswith(prefix)]
     return sum(sum(psutil.Process(pid).cpu_times()[:2]) for pid in pids)
 
 
-def _catch_up(endpoints: Endpoints, rows: int) -> tuple[float, float]:
-    """When the job had read its first and its last row of the backlog, monotonic s."""
-    first = 0.0
+def _catch_up(
+    home: Home, endpoints: Endpoints, rows: int, jobs: tuple[str, ...]
+) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
+    """First row read: (time); half of them: (time, rows, CPU of TaskManagers); last: (time, CPU of TaskManagers, CPU of the broker); s."""
+    first: tuple[float, ...] = ()
+    half: tuple[float, ...] = ()
     deadline = CLOCK.monotonic_s() + CATCH_UP_TIMEOUT_S
     with httpx.Client(base_url=endpoints.flink, timeout=5.0, trust_env=False) as flink:
         while CLOCK.monotonic_s() < deadline:
-            read = _rows_read(flink)
-            if read and not first:
-                first = CLOCK.monotonic_s()
-            if read >= rows:
-                return first, CLOCK.monotonic_s()
+            read = [_rows_read(flink, job) for job in jobs]
+            now_s = CLOCK.monotonic_s()
+            if max(read) and not first:
+                first = (now_s,)
+            if min(read) >= rows / 2 and not half:
+                half = (now_s, float(min(read)), _cpu_s(home, "taskmanager"))
+            if min(read) >= rows:
+                return first, half, (now_s, _cpu_s(home, "taskmanager"), _cpu_s(home, "kafka"))
             CLOCK.sleep(0.25)
-    raise SystemExit(f"the job did not catch up {rows} rows in {CATCH_UP_TIMEOUT_S} s")
+    raise SystemExit(f"the jobs did not catch up {rows} rows in {CATCH_UP_TIMEOUT_S} s")
 
 
-def _rows_read(flink: httpx.Client) -> int:
+def _rows_read(flink: httpx.Client, name: str) -> int:
     jobs = flink.get("/jobs/overview").json()["jobs"]
-    running = next((job["jid"] for job in jobs if job["name"] == "quality" and job["state"] == "RUNNING"), None)
+    running = next((job["jid"] for job in jobs if job["name"] == name and job["state"] == "RUNNING"), None)
     if running is None:
         return 0
-    vertices = flink.get(f"/jobs/{running}").json()["vertices"]
-    source = next(vertex for vertex in vertices if vertex["name"].startswith("Source"))
-    found = flink.get(f"/jobs/{running}/vertices/{source['id']}/subtasks/metrics").json()
+    vertices = flink.get(f"/jobs/{running}").json().get("vertices", [])
+    source = next((vertex for vertex in vertices if vertex["name"].startswith("Source")), None)
+    if source is None:
+        return 0
+    metrics = f"/jobs/{running}/vertices/{source['id']}/subtasks/metrics"
+    found = flink.get(metrics).json()
     names = ",".join(
         one["id"] for one in found if one["id"].startswith("Source__") and one["id"].endswith("numRecordsIn")
     )
-    values = (
-        flink.get(
-            f"/jobs/{running}/vertices/{source['id']}/subtasks/metrics", params={"get": names, "agg": "sum"}
-        ).json()
-        if names
-        else []
-    )
+    values = flink.get(metrics, params={"get": names, "agg": "sum"}).json() if names else []
     return int(sum(float(one["sum"]) for one in values))
 
 
@@ -204,14 +206,20 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--no-gateway", action="store_true", help="without the gateway's numbers (bench/gateway.py)")
+    parser.add_argument("--only", choices=("freshness", "backlog"), default="", help="one part, without the gateway")
     arguments = parser.parse_args()
-    result: dict[str, Any] = {} if arguments.no_gateway else {"gateway": gateway()}
+    result: dict[str, Any] = {} if arguments.no_gateway or arguments.only else {"gateway": gateway()}
     with tempfile.TemporaryDirectory(prefix="hr-bench-") as folder:
         home = Home(Path(folder))
         try:
             endpoints = bring_up(home, APP, say=say)
-            result["freshness"] = freshness(endpoints, seconds=80 if arguments.quick else 240)
-            result["backlog"] = backlog(home, endpoints, seconds=40 if arguments.quick else 90)
+            if arguments.only != "backlog":
+                result["freshness"] = freshness(endpoints, seconds=80 if arguments.quick else 240)
+            if arguments.only != "freshness":
+                seconds = 480 if arguments.quick else 1200
+                result["backlog"] = backlog(home, endpoints, seconds=seconds, jobs=("quality",))
+                say(json.dumps(result["backlog"]))
+                result["backlog_with_cells"] = backlog(home, endpoints, seconds=seconds / 2, jobs=("quality", "cells"))
         finally:
             command("down", home=home)
     print(json.dumps(result) if arguments.json else json.dumps(result, indent=2))

@@ -40,11 +40,11 @@ GROUP BY sid, window_start, window_end, window_time;
 -- 3. Memory within the session. PLAYBACK adds to a slot what is known of the session before it. Walking a slot in order of time, each beat closes
 -- the interval since the one before, with its effective state (stalled is r after the first play, and k that follows r with no p or a between) and with
 -- the CDN and bitrate last known at its start. A session ends when three whole slots pass without a beat (silence of 15 to 20 s, the standard's
--- 3 x heartbeat); everything remembered is then reset, so a slot belongs to one session.
+-- 3 x heartbeat); everything remembered is then reset, so a slot belongs to one session. Of a slot without beats `play` is null; to leave such slots out
+-- before would give the planner two different inputs, and two copies of everything below.
 CREATE TEMPORARY VIEW playback AS
 SELECT sid, ts, PLAYBACK(said) OVER (PARTITION BY sid ORDER BY ts) AS play
-FROM slot
-WHERE said.beats IS NOT NULL;
+FROM slot;
 
 -- A slot as its session sees it: sums, and when the session reported a state or named its CDN for the first time, if it did in this slot.
 CREATE TEMPORARY VIEW session_slot AS
@@ -52,7 +52,8 @@ SELECT sid, ts, play.session_ms AS session_ms, play.last_ms AS last_ms, play.pla
   play.found_cdn_ms AS found_cdn_ms, play.found_cdn AS found_cdn,
   play.s_ms AS s_ms, play.p_ms AS p_ms, play.f_ms AS f_ms, play.q_ms AS q_ms, play.d_ms AS d_ms,
   play.play_ms AS play_ms, play.stall_ms AS stall_ms, play.stalls AS stalls, play.br_ms AS br_ms, play.errors AS errors
-FROM playback;
+FROM playback
+WHERE play.session_ms IS NOT NULL;
 
 -- 4. Sessions: what happened when, silence before the first frame (an empty window after the last beat), and totals once a minute.
 CREATE TEMPORARY VIEW session_event AS

@@ -29,7 +29,9 @@ public final class PlayIntervals extends TableFunction<RowData> {
 
     /** Emit the slot's intervals. */
     public void eval(byte[] slot) {
-        Playback.walk(slot, this::interval);
+        if (slot != null) {
+            Playback.walk(slot, this::interval);
+        }
     }
 
     private void interval(Walk walk, Beat beat) {

@@ -72,6 +72,9 @@ public final class PlayMinutes extends TableFunction<RowData> {
 
     /** Emit the slot's additions. */
     public void eval(byte[] slot) {
+        if (slot == null) {
+            return;
+        }
         List<Part> parts = new ArrayList<>(2);
         Playback.walk(slot, (walk, beat) -> add(parts, walk, beat));
         for (Part part : parts) {

@@ -10,7 +10,7 @@ import org.apache.flink.table.functions.AggregateFunction;
 /**
  * `PLAYBACK(said) OVER (PARTITION BY sid ORDER BY ts)`: a slot together with what was known of the session before it.
  *
- * <p>`slot` is for `PLAY_INTERVALS` and `PLAY_MINUTES`, which walk it once more; the other columns are what the slot was for its session: sums, and when the
+ * <p>Null for a slot without beats. `slot` is for `PLAY_INTERVALS` and `PLAY_MINUTES`, which walk it once more; the other columns are what the slot was for its session: sums, and when the
  * session reported a state (`s_ms` …) or named its CDN for the first time, if it did in this slot. No arrays in it, because Flink copies a nested row
  * wholly wherever one of its fields is used.
  */
@@ -24,6 +24,7 @@ public final class Playback extends AggregateFunction<RowData, Playback.Memory> 
     static final byte[] NO_CDN = "none".getBytes(StandardCharsets.US_ASCII);
 
     private static final long serialVersionUID = 1L;
+    private static final byte[] NOTHING = new byte[0];
 
     private transient ByteWriter out;
 
@@ -50,7 +51,7 @@ public final class Playback extends AggregateFunction<RowData, Playback.Memory> 
             walk.write(out);
             memory.past = out.toBytes();
         }
-        memory.beats = said.getBinary(0);
+        memory.beats = said.isNullAt(0) ? NOTHING : said.getBinary(0);
     }
 
     @Override
