@@ -184,7 +184,7 @@ def _down(face: Face, home: Home) -> None:
 
 def _status(face: Face, home: Home, watch: bool) -> None:
     if not watch or face.as_json:
-        face.show(status(home), lambda current, out: _print(out, Group(render_processes(current), _footer(current))))
+        face.show(status(home), lambda current, out: print_whole(out, Group(render_processes(current), _footer(current))))
         return
     clock = SystemClock()
     with Live(console=face.out, refresh_per_second=4) as live:
@@ -278,13 +278,15 @@ def _footer(current: StackStatus) -> Text:
     )
 
 
-def _print(out: Console, what: RenderableType) -> None:
-    """Print a table; into a file or pipe with room for all of it."""
-    out.print(what, width=out.width if out.is_terminal else PLAIN_WIDTH)
+def print_whole(out: Console, what: RenderableType) -> None:
+    """Print a table; into a file or pipe with room for all of it (rich takes a `width` no greater than the console's own)."""
+    if not out.is_terminal:
+        out.width = PLAIN_WIDTH
+    out.print(what)
 
 
 def _render_up(result: UpResult, out: Console) -> None:
-    _print(out, render_processes(result.status))
+    print_whole(out, render_processes(result.status))
     out.print(
         f"\n[green]ready[/] after {result.seconds} s · console {result.status.endpoints.headraced}", highlight=False
     )
@@ -311,4 +313,4 @@ def _render_findings(findings: list[Finding], out: Console) -> None:
     for finding in findings:
         hint = Text(f"  → {finding.hint}", style="cyan") if finding.hint else Text("")
         table.add_row(marks[finding.state], finding.name, Text(finding.value).append_text(hint))
-    _print(out, table)
+    print_whole(out, table)
