@@ -12,7 +12,7 @@ import state_checkpoint
 import state_micro
 import state_nexmark
 import state_sql
-from state_setup import BACKENDS, Backend, Deadline, Run, build_harness, machine
+from state_setup import BACKENDS, DEFAULT_BACKENDS, Backend, Deadline, Run, build_harness, machine, pinned
 
 PARTS = {
     "micro": state_micro.measure,
@@ -27,13 +27,13 @@ FULL_S = 6 * 3_600.0
 
 
 def choose_backends(names: str, console: Console, notes: list[str]) -> tuple[Backend, ...]:
-    """The named backends, or all; one whose jar was not built is left out with a note."""
-    wanted = [BACKENDS[name] for name in names.split(",")] if names else list(BACKENDS.values())
+    """The named backends, or the default ones; one whose jar was not built is left out with a note."""
+    wanted = [BACKENDS[name] for name in (names.split(",") if names else DEFAULT_BACKENDS)]
     for backend in wanted:
         if not backend.is_there:
             notes.append(f"{backend.name}: its jar is not built")
             console.print(f"left out {backend.name}: no {backend.jar}, hint: run `make setup`")
-    return tuple(backend for backend in wanted if backend.is_there)
+    return tuple(pinned(backend) for backend in wanted if backend.is_there)
 
 
 def measure(

@@ -6,6 +6,7 @@ slot in the micro harness and 1 GiB of managed memory in jobs.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -42,7 +43,7 @@ class Backend:
         options: Flink options that choose and tune it.
         fixed: options that give it 1 GiB in the micro harness, which has one operator a slot.
         jar: what must be on the class path besides Flink, or None.
-        heap_factor: JVM heap of its forks against that of a backend off the heap.
+        on_heap: whether it keeps state on the JVM's heap, which is then made large.
     """
 
     name: str
@@ -66,12 +67,32 @@ BACKENDS = {
     backend.name: backend
     for backend in (
         Backend("slimbase", {"state.backend.type": SLIMBASE_FACTORY}, jar=SLIMBASE_JAR),
+        Backend(
+            "slimbase-java",
+            {"state.backend.type": SLIMBASE_FACTORY, "state.backend.slimbase.native.enabled": "OFF"},
+            jar=SLIMBASE_JAR,
+        ),
         _rocksdb("rocksdb"),
         _rocksdb("rocksdb-bloom", **{"use-bloom-filter": "true"}),
         Backend("forst", {"state.backend.type": "forst"}, {"state.backend.forst.memory.fixed-per-slot": "1g"}),
         Backend("hashmap", {"state.backend.type": "hashmap"}, on_heap=True),
     )
 }
+
+
+# `slimbase-java` is the same without its native library: to be asked for by name.
+DEFAULT_BACKENDS = tuple(name for name in BACKENDS if name != "slimbase-java")
+
+
+def pinned(backend: Backend) -> Backend:
+    """The backend with a copy of its jar, so that a build in the middle of a run does not pull the classes away."""
+    if backend.jar is None:
+        return backend
+    copy = SCRATCH / "jars" / f"{backend.jar.stem}-{backend.jar.stat().st_mtime_ns}.jar"
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    if not copy.is_file():
+        shutil.copyfile(backend.jar, copy)
+    return dataclasses.replace(backend, jar=copy)
 
 
 class Deadline:

@@ -24,8 +24,8 @@ class Size:
 
 
 SIZES = (
-    Size("0.5m", MILLION // 2, 6 * MILLION, 3 * MILLION),
-    Size("3m", 3 * MILLION, 12 * MILLION, 6 * MILLION),
+    Size("0.5m", MILLION // 2, 6 * MILLION, 2 * MILLION),
+    Size("3m", 3 * MILLION, 12 * MILLION, 4 * MILLION),
 )
 BACKENDS_QUICK = frozenset({"slimbase", "rocksdb", "hashmap"})
 # RocksDB with 3 M keys does 85,000 rows/s.

@@ -17,9 +17,9 @@ import org.apache.flink.api.common.typeutils.base.array.BytePrimitiveArraySerial
  * Incremental checkpoints of a large state of which little changes; prints one JSON object.
  *
  * <p>`--records N --value-bytes 100 --changed-percent 1 --rounds N --folder PATH --conf ...`. Steps: load N values, wait for
- * background work, one full checkpoint; then rounds of: change 1 % of the keys, checkpoint, confirm. Several rounds, because
- * RocksDB's compaction rewrites (and so uploads again) older files only every few checkpoints. Bytes are counted on
- * disk, not believed; half of each value is random, so that compression has something to do but no miracle.
+ * background work, one full checkpoint; then rounds of: change 1 % of the keys, checkpoint, confirm, wait for background
+ * work, as there is time for it between the checkpoints of a job. Several rounds, because RocksDB's compaction rewrites (and
+ * so uploads again) older files only every few checkpoints. Bytes are counted on disk, not believed; half of each value is random, so that compression has something to do but no miracle.
  */
 public final class CheckpointBench {
 
@@ -66,6 +66,7 @@ public final class CheckpointBench {
         for (long round = 0; round < arguments.number("rounds", 8); round++) {
             change(changed, round);
             rounds.add(timer.checkpoint());
+            backend.settle();
         }
         result.put("changed_records", changed);
         result.put("incremental", rounds);
