@@ -7,7 +7,6 @@ import java.nio.channels.FileChannel;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import org.apache.flink.core.fs.FSDataInputStream;
-import org.apache.flink.util.IOUtils;
 
 /** Where files are read from. */
 public final class FileSources {
@@ -95,7 +94,14 @@ public final class FileSources {
             if (stream.getPos() != position) {
                 stream.seek(position);
             }
-            IOUtils.readFully(stream, to, offset, bytes);
+            int done = 0;
+            while (done < bytes) {
+                int count = stream.read(to, offset + done, bytes - done);
+                if (count < 0) {
+                    throw new EOFException("file ends at " + (position + done));
+                }
+                done += count;
+            }
         }
 
         @Override

@@ -2,14 +2,15 @@ package io.headrace.slimbase.snapshot;
 
 import io.headrace.slimbase.engine.SlimBaseException;
 import io.headrace.slimbase.registry.BackendContext;
-import java.io.EOFException;
 import java.io.FileNotFoundException;
 import java.io.IOException;
+import java.nio.ByteBuffer;
 import java.nio.file.NoSuchFileException;
+import java.util.zip.CRC32C;
 import org.apache.flink.api.common.typeutils.TypeSerializer;
 import org.apache.flink.api.common.typeutils.TypeSerializerSchemaCompatibility;
 import org.apache.flink.core.fs.FSDataInputStream;
-import org.apache.flink.core.memory.DataInputViewStreamWrapper;
+import org.apache.flink.core.memory.DataInputDeserializer;
 import org.apache.flink.runtime.state.KeyedBackendSerializationProxy;
 import org.apache.flink.runtime.state.StreamStateHandle;
 import org.apache.flink.util.StateMigrationException;
@@ -27,6 +28,8 @@ final class MetaReader<K> {
         }
     }
 
+    private static final int CHECKSUM_BYTES = 4;
+
     private final BackendContext<K> context;
     private boolean keySerializerChecked;
 
@@ -36,22 +39,44 @@ final class MetaReader<K> {
 
     Meta<K> read(StreamStateHandle handle) throws IOException, StateMigrationException {
         String name = handle.getStreamStateHandleID().getKeyString();
+        DataInputDeserializer in = new DataInputDeserializer();
+        byte[] content = content(handle, name);
+        in.setBuffer(content, 0, content.length - CHECKSUM_BYTES);
+        KeyedBackendSerializationProxy<K> proxy = new KeyedBackendSerializationProxy<>(context.userClassLoader());
+        proxy.read(in);
+        checkKeySerializer(proxy);
+        return new Meta<>(proxy, Manifest.read(in, name));
+    }
+
+    /** All bytes, the checksum at their end having been checked: what they describe decides how everything else is read. */
+    private byte[] content(StreamStateHandle handle, String name) throws IOException {
+        byte[] content;
         try (FSDataInputStream stream = handle.openInputStream()) {
             context.cancelRegistry().registerCloseable(stream);
             try {
-                DataInputViewStreamWrapper in = new DataInputViewStreamWrapper(stream);
-                KeyedBackendSerializationProxy<K> proxy = new KeyedBackendSerializationProxy<>(context.userClassLoader());
-                proxy.read(in);
-                checkKeySerializer(proxy);
-                return new Meta<>(proxy, Manifest.read(in, name));
+                content = stream.readAllBytes();
             } finally {
                 context.cancelRegistry().unregisterCloseable(stream);
             }
-        } catch (EOFException e) {
-            throw corrupt("meta file is cut off", name, e);
         } catch (FileNotFoundException | NoSuchFileException e) {
             throw corrupt("meta file is missing", name, e);
         }
+        if (content.length < CHECKSUM_BYTES) {
+            throw corrupt("meta file is cut off, bytes=" + content.length, name, null);
+        }
+        int checked = content.length - CHECKSUM_BYTES;
+        CRC32C checksum = new CRC32C();
+        checksum.update(content, 0, checked);
+        int stored = ByteBuffer.wrap(content).getInt(checked);
+        if ((int) checksum.getValue() != stored) {
+            throw corrupt(
+                    String.format(
+                            "checksum of the meta file does not fit, bytes=%d, stored_crc32c=%08x, computed_crc32c=%08x",
+                            content.length, stored, (int) checksum.getValue()),
+                    name,
+                    null);
+        }
+        return content;
     }
 
     static SlimBaseException corrupt(String what, String name, Exception cause) {

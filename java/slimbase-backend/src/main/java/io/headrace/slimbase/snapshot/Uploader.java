@@ -9,8 +9,9 @@ import java.io.OutputStream;
 import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.zip.CRC32C;
 import org.apache.flink.core.fs.CloseableRegistry;
-import org.apache.flink.core.memory.DataOutputViewStreamWrapper;
+import org.apache.flink.core.memory.DataOutputSerializer;
 import org.apache.flink.runtime.state.CheckpointStateOutputStream;
 import org.apache.flink.runtime.state.CheckpointStreamFactory;
 import org.apache.flink.runtime.state.CheckpointStreamWithResultProvider;
@@ -31,6 +32,9 @@ final class Uploader implements AutoCloseable {
     interface Content {
         void write(OutputStream out) throws IOException;
     }
+
+    /** What a meta file has at first; it grows with states and files. */
+    private static final int META_BYTES = 4096;
 
     private final CheckpointStreamFactory streams;
     private final CloseableRegistry cancel;
@@ -76,16 +80,20 @@ final class Uploader implements AutoCloseable {
         }
     }
 
-    /** Writes Flink's descriptions and the manifest. */
+    /** Writes Flink's descriptions, the manifest, and the checksum of both. */
     SnapshotResult<StreamStateHandle> writeMeta(
             CheckpointStreamWithResultProvider stream, KeyedBackendSerializationProxy<?> proxy, Manifest manifest)
             throws IOException {
         boolean done = false;
         try {
             cancel.registerCloseable(stream);
-            DataOutputViewStreamWrapper out = new DataOutputViewStreamWrapper(stream.getCheckpointOutputStream());
+            DataOutputSerializer out = new DataOutputSerializer(META_BYTES);
             proxy.write(out);
             manifest.write(out);
+            CRC32C checksum = new CRC32C();
+            checksum.update(out.getSharedBuffer(), 0, out.length());
+            out.writeInt((int) checksum.getValue());
+            stream.getCheckpointOutputStream().write(out.getSharedBuffer(), 0, out.length());
             unregister(stream);
             SnapshotResult<StreamStateHandle> result = stream.closeAndFinalizeCheckpointStreamResult();
             done = true;
