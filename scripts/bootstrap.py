@@ -230,7 +230,7 @@ def maven(log: Path, pom: Path, *arguments: str) -> None:
 
 def java(log: Path, module: str) -> None:
     """Build one of our own jars into build/jars/headrace; its tests are a group of `make test`."""
-    maven(log, ROOT / "java" / module / "pom.xml", "-DskipTests", "package")
+    maven(log, ROOT / "java" / module / "pom.xml", "-Dmaven.test.skip=true", "package")
 
 
 def console(log: Path) -> None:

@@ -76,7 +76,7 @@ def pytest_group(name: str, *arguments: str, **env: str) -> Group:
 def maven_group(module: str, *properties: str) -> Group:
     """The tests of a Java module."""
     pom = str(ROOT / "java" / module / "pom.xml")
-    command = ["mvn", "-B", "-ntp", "-f", pom, "-Ptests", *properties, "test"]
+    command = ["mvn", "-B", "-ntp", "-f", pom, *properties, "test"]
     return Group(f"java {module}", command, maven_counts, {"JAVA_HOME": str(find_jdk())})
 
 
@@ -87,14 +87,14 @@ def groups(*, long: bool) -> list[Group]:
         simulator = [cargo or "", "run", "--release", "-q", "-p", "slimbase-sim", "--", "--ops", "20000000"]
         return [
             *([Group("simulator", simulator, cargo_counts)] if cargo else []),
-            maven_group("slimbase-backend", "-Dslimbase.ops=2000000", "-Dslimbase.model.ops=1000000"),
+            maven_group("slimbase-backend", "-Ptests", "-Dslimbase.ops=2000000", "-Dslimbase.model.ops=1000000"),
             pytest_group("chaos", "tests/chaos", "-p", "no:randomly", HEADRACE_TEST_KILLS="50"),
         ]
     return [
         pytest_group("quick", "tests/unit", "tests/golden", "tests/tidy"),
         *([Group("crates", [cargo, "test", "--release", "-q", "--workspace"], cargo_counts)] if cargo else []),
         maven_group("connectors"),
-        maven_group("slimbase-backend"),
+        maven_group("slimbase-backend", "-Ptests"),
         pytest_group("behaviour", "tests/behaviour"),
         pytest_group("stack", "tests/cluster", "-p", "no:randomly"),
         pytest_group("chaos", "tests/chaos", "-p", "no:randomly"),

@@ -207,7 +207,9 @@ public final class SlimKeyedStateBackend<K> extends AbstractKeyedStateBackend<K>
     public <T extends HeapPriorityQueueElement & PriorityComparable<? super T> & Keyed<?>>
             KeyGroupedInternalPriorityQueue<T> create(
                     @Nonnull String stateName, @Nonnull TypeSerializer<T> elementSerializer, boolean allowFutureMetadataUpdates) {
-        return context.queuesManager().createOrUpdate(stateName, elementSerializer, allowFutureMetadataUpdates);
+        KeyGroupedInternalPriorityQueue<T> queue =
+                context.queuesManager().createOrUpdate(stateName, elementSerializer, allowFutureMetadataUpdates);
+        return keySerializer.isImmutableType() ? queue : new CopyingQueue<>(queue, elementSerializer);
     }
 
     // --- keys ------------------------------------------------------------------------------------------------------------
