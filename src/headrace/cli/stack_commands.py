@@ -184,7 +184,9 @@ def _down(face: Face, home: Home) -> None:
 
 def _status(face: Face, home: Home, watch: bool) -> None:
     if not watch or face.as_json:
-        face.show(status(home), lambda current, out: print_whole(out, Group(render_processes(current), _footer(current))))
+        face.show(
+            status(home), lambda current, out: print_whole(out, Group(render_processes(current), _footer(current)))
+        )
         return
     clock = SystemClock()
     with Live(console=face.out, refresh_per_second=4) as live:
