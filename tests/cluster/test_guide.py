@@ -80,4 +80,4 @@ def test_the_guides_mistake_is_answered_as_shown(stack: RunningStack, tmp_path: 
     shell.type(declared)
     result = headrace("table", "apply", str(tmp_path / "hello"), home=stack.home.root)
     assert result.returncode != 0
-    assert shown.group(1).strip().removeprefix("error: ") in (result.stdout + result.stderr).replace(f"{tmp_path}/", "")
+    assert shown.group(1).strip() in result.stdout + result.stderr
