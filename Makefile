@@ -51,4 +51,4 @@ lock:  ## renew the lock files
 	  $$uv pip compile -q --upgrade --generate-hashes --universal --python-version 3.11 --no-emit-index-url $$p; done
 
 clean:  ## remove everything that was built or installed here
-	@rm -rf build dist site .venv runtimes/flink/.venv java/*/target console/node_modules src/headrace/console/static
+	@rm -rf build dist site target src/headrace/state/_slimbase.abi3.so .venv runtimes/flink/.venv java/*/target console/node_modules src/headrace/console/static

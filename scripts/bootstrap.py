@@ -6,6 +6,7 @@ Standard library only, because nothing else is there yet. Installs what is missi
     tools     uv, in build/tools
     platform  .venv from requirements-dev.lock          runtime  runtimes/flink/.venv from its requirements.lock
     jars      one group per runtimes/jars/<group>/pom.xml, checked against SHA256SUMS
+    crates    the state engine's native libraries, with cargo (without it SlimBase runs in pure Java)
     java      java/connectors, java/slimbase-backend    console  the web console, with npm
     browser   (--extra test) Chromium                   players  (--extra players) ffmpeg, nginx, nftables, Chromium
 
@@ -35,6 +36,10 @@ NODE_MINIMUM = (20, 19)  # Vite 8's floor
 JAVA_MODULES = {"connectors": "headrace-connectors.jar", "slimbase-backend": "headrace-slimbase.jar"}
 JDK_VERSIONS = (17, 21)  # Flink 2.3's scripts break on 25 (docs/decisions)
 LOG_TAIL_LINES = 25
+NATIVE_LIBRARIES = {
+    "libslimbase_jni.so": BUILD / "native/libslimbase_jni.so",
+    "libslimbase_py.so": ROOT / "src/headrace/state/_slimbase.abi3.so",
+}
 
 
 class StepFailed(Exception):
@@ -228,6 +233,26 @@ def maven(log: Path, pom: Path, *arguments: str) -> None:
         run(log, "mvn", "-q", "-B", "-f", pom, *arguments, env=env, hint="is Maven Central reachable?")
 
 
+def crates(log: Path) -> None:
+    """Build the state engine's libraries for Java (build/native) and Python (beside headrace.state)."""
+    if not shutil.which("cargo"):
+        try:
+            apt_install(log, ["cargo-web", "rustc-web"], "cargo")  # Debian's packages that follow current Rust
+        except StepFailed as reason:
+            log.write_text(f"{reason}\nhint: {reason.hint}\nSlimBase will run in pure Java.\n")
+            return
+    env = {"PYO3_PYTHON": str(ROOT / ".venv/bin/python"), "CARGO_TARGET_DIR": str(ROOT / "target")}
+    packages = ["-p", "slimbase-jni", "-p", "slimbase-py"]
+    run(log, "cargo", "build", "--release", "--locked", *packages, env=env, hint="is the crate registry reachable?")
+    (BUILD / "native").mkdir(exist_ok=True)
+    for built, target in NATIVE_LIBRARIES.items():
+        temporary = target.with_suffix(
+            ".tmp"
+        )  # a running process may have the old file mapped: replace, never write into it
+        shutil.copy(ROOT / "target/release" / built, temporary)
+        temporary.replace(target)
+
+
 def java(log: Path, module: str) -> None:
     """Build one of our own jars into build/jars/headrace; its tests are a group of `make test`."""
     maven(log, ROOT / "java" / module / "pom.xml", "-Dmaven.test.skip=true", "package")
@@ -299,13 +324,16 @@ def plan(extras: Sequence[str]) -> dict[str, Step]:
                 [BUILD / "jars" / group],
             )
         )
+    rust = [ROOT / "crates", ROOT / "Cargo.toml", ROOT / "Cargo.lock"]
+    steps.append(Step("crates", crates, ["system", "platform"], rust))
     for module, jar in JAVA_MODULES.items():
+        native = module == "slimbase-backend"
         steps.append(
             Step(
                 f"java-{module}",
                 lambda log, module=module: java(log, module),
-                ["system"],
-                [ROOT / "java" / module],
+                ["system", "crates"] if native else ["system"],
+                [ROOT / "java" / module, *(rust if native else [])],
                 [BUILD / "jars/headrace" / jar],
             )
         )
