@@ -530,6 +530,33 @@ impl Engine {
         }
     }
 
+    /// Compares the counters with what the index reaches: for tests, it looks at every record.
+    ///
+    /// # Errors
+    /// `Internal` when they differ.
+    pub fn check_accounts(&self) -> Result<()> {
+        let (mut counts, mut bytes) = (vec![0; IDENTITIES], vec![0; IDENTITIES]);
+        for group in 0..self.key_group_count as usize {
+            for logical in self.index.addresses(group) {
+                let head = self.record(logical);
+                counts[head.identity() as usize] += 1;
+                let next = |block: &Record| Some(block.previous()).filter(|at| *at != 0).map(|at| self.record(at));
+                for record in std::iter::successors(Some(head), next) {
+                    bytes[record.identity() as usize] += record.size() as u64;
+                }
+            }
+        }
+        let live = bytes.iter().sum::<u64>() + self.log.tombstone_bytes;
+        let segments: u64 = self.log.segments().map(|(_, segment)| segment.live_bytes).sum();
+        if counts != self.counts || bytes != self.bytes || live != self.log.live_bytes || segments != live {
+            return Err(Error::new(Kind::Internal, "counters differ from the records")
+                .with("reached_bytes", live)
+                .with("counted_bytes", self.log.live_bytes)
+                .with("segments_bytes", segments));
+        }
+        Ok(())
+    }
+
     /// What native lookups need; holds until the next writing call.
     pub fn control_block(&self) -> ControlBlock {
         ControlBlock {

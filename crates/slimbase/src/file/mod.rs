@@ -6,6 +6,8 @@
 mod format;
 mod pack;
 mod reader;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use format::{put_varint, take_varint, Extent, Footer, StateStatistics, BLOCK_BYTES, FILE_VERSION};

@@ -206,12 +206,18 @@ impl SegmentReader {
             let own = (entry.identity, crate::hash::hash(entry.identity, entry.key));
             own.cmp(&wanted).then_with(|| entry.key.cmp(key))
         };
+        let end = self
+            .footer
+            .extents
+            .get(index + 1)
+            .map_or((self.footer.blocks.len() as u32, 0), |next| (next.block, next.offset as usize));
         let mut cursor = self.seek(index, order)?;
-        while let Some(entry) = cursor.next(self)? {
-            match order(&entry) {
-                Ordering::Less => {}
-                Ordering::Equal => found.push((entry.flags, entry.value.to_vec())),
-                Ordering::Greater => break,
+        // How many entries the extent has left is not known within it: its end is a place.
+        while cursor.place() < end {
+            match cursor.next(self)? {
+                Some(entry) if order(&entry) == Ordering::Equal => found.push((entry.flags, entry.value.to_vec())),
+                Some(entry) if order(&entry) == Ordering::Less => {}
+                _ => break,
             }
         }
         Ok(found)
@@ -303,6 +309,14 @@ pub struct Cursor {
 impl Cursor {
     fn blocks_begun(&self) -> u32 {
         self.block.map_or(0, |block| block + 1)
+    }
+
+    /// Block and offset of what comes next.
+    fn place(&self) -> (u32, usize) {
+        match self.block {
+            Some(block) if self.at < self.raw.len() => (block, self.at),
+            _ => (self.blocks_begun(), 0),
+        }
     }
 
     /// The next entry, or nothing at the end; `reader` is the one that made the cursor.
