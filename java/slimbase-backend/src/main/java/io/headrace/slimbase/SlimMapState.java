@@ -235,7 +235,12 @@ final class SlimMapState<K, N, UK, UV> extends AbstractSlimState<K, N, Map<UK, U
             return null;
         }
         Map<UK, UV> map = new HashMap<>();
-        all.forEachRemaining(entry -> map.put(entry.getKey(), entry.getValue()));
+        all.forEachRemaining(entry -> {
+            // With a time to live a null is an expired entry of a savepoint that rocksdb wrote.
+            if (entry.getValue() != null || info.ttlMs() == 0) {
+                map.put(entry.getKey(), entry.getValue());
+            }
+        });
         return map;
     }
 

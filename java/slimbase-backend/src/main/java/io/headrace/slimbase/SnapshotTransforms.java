@@ -54,8 +54,9 @@ final class SnapshotTransforms {
 
         @Override
         public byte[] filterOrTransform(byte[] value) {
+            // A null in a state with a time to live is what rocksdb's savepoints write for an expired entry.
             if (value == null || value[0] != 0) {
-                return value;
+                return null;
             }
             byte[] bare = Arrays.copyOfRange(value, 1, value.length);
             byte[] transformed = original.filterOrTransform(bare);
