@@ -35,6 +35,7 @@ unit: ## the quick tests only
 
 check:  ## linters, types, layers, house rules
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check -q . && $(BIN)/mypy && $(BIN)/lint-imports
+	@if cargo clippy --version >/dev/null 2>&1; then cargo fmt --check && cargo clippy -q --all-targets -- -D warnings; fi
 
 golden:  ## rewrite golden files
 	@HEADRACE_GOLDEN=1 $(BIN)/pytest -q tests/golden tests/cluster/test_driver_errors.py

@@ -34,6 +34,7 @@ BUILD = ROOT / "build"
 UV_VERSION = "0.13.9"
 NODE_MINIMUM = (20, 19)  # Vite 8's floor
 JAVA_MODULES = {"connectors": "headrace-connectors.jar", "slimbase-backend": "headrace-slimbase.jar"}
+CARGO_MINIMUM = (1, 85)  # `rust-version` in Cargo.toml
 JDK_VERSIONS = (17, 21)  # Flink 2.3's scripts break on 25 (docs/decisions)
 LOG_TAIL_LINES = 25
 NATIVE_LIBRARIES = {
@@ -233,9 +234,17 @@ def maven(log: Path, pom: Path, *arguments: str) -> None:
         run(log, "mvn", "-q", "-B", "-f", pom, *arguments, env=env, hint="is Maven Central reachable?")
 
 
+def has_cargo() -> bool:
+    """Whether there is a cargo that is new enough; Debian 12's plain one is not."""
+    cargo = shutil.which("cargo")
+    printed = subprocess.run([cargo, "--version"], capture_output=True, text=True).stdout if cargo else ""
+    found = re.match(r"cargo (\d+)\.(\d+)", printed)
+    return found is not None and (int(found.group(1)), int(found.group(2))) >= CARGO_MINIMUM
+
+
 def crates(log: Path) -> None:
     """Build the state engine's libraries for Java (build/native) and Python (beside headrace.state)."""
-    if not shutil.which("cargo"):
+    if not has_cargo():
         try:
             apt_install(log, ["cargo-web", "rustc-web"], "cargo")  # Debian's packages that follow current Rust
         except StepFailed as reason:
