@@ -7,10 +7,13 @@ import threading
 from pathlib import Path
 
 import pytest
+from tests.unit.state import slim_writer
 
 from headrace.core.errors import KINDS, Corrupt, HeadraceError, Internal, Invalid, NotFound, Throttled, Unsupported
 from headrace.state import engine as native
 from headrace.state.engine import open_engine, open_segment
+from headrace.state.javadata import DataReader
+from headrace.state.slimfile import SegmentReader
 
 pytestmark = pytest.mark.skipif(not native.is_available(), reason="the native state engine was not built")
 
@@ -159,6 +162,23 @@ def test_segment_file_is_read_in_ranges(tmp_path: Path) -> None:
             assert segment.get(key_group, key, state=state, aux=aux) == [(flags, value)]
             assert native._native().key_group(key, key_groups=8) == key_group
         assert segment.get(3, b"absent") == []
+
+
+def test_both_readers_agree(tmp_path: Path) -> None:
+    """The pure Python reader gives for a native file what the native one gives, and the other way round."""
+    path = _checkpointed(tmp_path)
+    pure = SegmentReader(DataReader(path.read_bytes(), place=str(path)))
+    seen = [
+        (extent.key_group, entry.state_id, bool(entry.flags & 4), entry.flags & 3, entry.key, entry.value)
+        for extent in pure.extents
+        for entry in pure.entries(extent.key_group)
+    ]
+    assert seen == list(open_segment(path).entries())
+    entries = [slim_writer.Entry(group, 1, bytes([group, n]), bytes(200)) for group in range(4) for n in range(100)]
+    for lz4 in (True, False):
+        native_view = open_segment(slim_writer.segment_file(entries, 9, lz4=lz4, block_bytes=1_000))
+        assert [entry[4:] for entry in native_view.entries()] == [(entry.key, entry.value) for entry in entries]
+        assert native_view.footer()["segment"] == 9
 
 
 def test_damaged_files_are_corrupt(tmp_path: Path) -> None:
