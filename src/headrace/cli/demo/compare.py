@@ -17,6 +17,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from headrace.core.errors import Unavailable
 from headrace.serve.olap_client import OlapClient
 
+SLOT_MS = 5_000
 SILENCE_MS = 20_000  # a session has ended after three empty heartbeat slots (apps/live-quality/README.md)
 MINUTE_MS = 60_000
 POLL_TIMEOUT_S = 5.0
@@ -46,7 +47,7 @@ def session_final(last_ms: int, until_ms: int) -> bool:
 
 
 def _interval(row: Row, until_ms: int) -> bool:
-    return int(row["to_ms"]) < until_ms
+    return int(row["to_ms"]) // SLOT_MS * SLOT_MS + SLOT_MS <= until_ms  # written when its slot is complete
 
 
 def _session(row: Row, until_ms: int) -> bool:
