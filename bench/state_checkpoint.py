@@ -14,7 +14,8 @@ STATE_BYTES = 5 * GIB
 STATE_BYTES_QUICK = GIB // 2
 # Off the heap a 100-byte record took 146 bytes in the spike (facts, state-engine 5.5): half as much again as the state.
 MANAGED_SHARE = 1.7
-ROUNDS = 8
+ROUNDS = 20
+ROUNDS_QUICK = 8
 BACKENDS = frozenset({"slimbase", "rocksdb"})
 
 
@@ -40,7 +41,7 @@ def _run(backend: Backend, state_bytes: int, run: Run) -> dict[str, Any]:
     arguments = {
         "records": state_bytes // RECORD_BYTES,
         "value-bytes": VALUE_BYTES,
-        "rounds": ROUNDS,
+        "rounds": ROUNDS_QUICK if run.quick else ROUNDS,
         "managed-bytes": int(state_bytes * MANAGED_SHARE) + GIB,
         "conf": "execution.checkpointing.incremental=true",
     }
@@ -56,6 +57,7 @@ def _summary(rounds: list[dict[str, float]]) -> dict[str, float]:
     durations = [one["sync_ms"] + one["async_ms"] for one in rounds]
     return {
         "bytes_mean": round(statistics.mean(one["bytes"] for one in rounds)),
+        "bytes_median": round(statistics.median(one["bytes"] for one in rounds)),
         "duration_ms_median": round(statistics.median(durations), 1),
         "duration_ms_mean": round(statistics.mean(durations), 1),
         "sync_ms_median": round(statistics.median(one["sync_ms"] for one in rounds), 3),
@@ -68,5 +70,5 @@ def _ratios(raw: dict[str, dict[str, Any]]) -> dict[str, float]:
     if not raw.keys() >= BACKENDS:
         return {}
     ours, theirs = raw["slimbase"], raw["rocksdb"]
-    figures = ("bytes_mean", "duration_ms_median", "duration_ms_mean", "sync_ms_median")
+    figures = ("bytes_mean", "bytes_median", "duration_ms_median", "duration_ms_mean", "sync_ms_median")
     return {f"share_of_rocksdb_{figure}": round(ours[figure] / theirs[figure], 3) for figure in figures}
