@@ -70,10 +70,14 @@ def merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
 
 
 def merge_runs(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """Results of two calls as one: notes of both, times added, means over all queries recomputed."""
+    """Results of two calls as one: notes of both, times added, ratios and means computed anew over all of them."""
     merged = merge(old, new)
     merged["left_out"] = [*old.get("left_out", []), *new.get("left_out", [])]
     merged["elapsed_s"] = round(old.get("elapsed_s", 0) + new["elapsed_s"], 1)
     if "nexmark" in merged:
         merged["nexmark"] |= state_nexmark.means(merged["nexmark"]["queries"])
+    if "checkpoint" in merged:
+        merged["checkpoint"] |= state_checkpoint.ratios(merged["checkpoint"])
+    if "micro" in merged:
+        merged |= state_micro.summarize(merged["micro"])
     return merged
