@@ -32,6 +32,7 @@ public final class RangeScan implements AutoCloseable {
         return footer.firstOffsets[after] == 0 ? footer.firstBlocks[after] - 1 : footer.firstBlocks[after];
     }
 
+    /** Whether the file has nothing of the range. */
     public boolean isEmpty() {
         return lastExtent < firstExtent;
     }

@@ -37,18 +37,22 @@ public final class RecordRuns {
         return new RecordRuns(addresses, bytes);
     }
 
+    /** How many runs. */
     public int count() {
         return addresses.length;
     }
 
+    /** Where a run begins. */
     public long address(int index) {
         return addresses[index];
     }
 
+    /** Bytes of records in a run. */
     public long bytes(int index) {
         return bytes[index];
     }
 
+    /** Bytes of all runs. */
     public long totalBytes() {
         long sum = 0;
         for (long each : bytes) {

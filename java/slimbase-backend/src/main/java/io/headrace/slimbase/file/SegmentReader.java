@@ -40,10 +40,12 @@ public final class SegmentReader implements Closeable {
         }
     }
 
+    /** The number that the writer gave the segment. */
     public long segmentNumber() {
         return footer.segmentNumber;
     }
 
+    /** How many blocks the file has. */
     public int blockCount() {
         return footer.blockOffsets.length;
     }

@@ -62,7 +62,7 @@ public final class NativeLibrary {
     }
 
     private static void loadCopy(InputStream library) throws IOException {
-        Path copy = Files.createTempFile("libslimbase_jni-", ".so");
+        Path copy = Files.createTempFile("libslimbase_jni-" + ProcessHandle.current().pid() + "-", ".so");
         try {
             try (java.io.OutputStream out = Files.newOutputStream(copy)) {
                 library.transferTo(out);

@@ -14,6 +14,7 @@ public final class NativeSlim {
     /** Zeroed memory, aligned to 64 bytes at least; 0 when the machine refuses. */
     public static native long alloc(long bytes, boolean hugePages);
 
+    /** Gives memory of {@link #alloc} back; the same size. */
     public static native void free(long address, long bytes);
 
     /** Lets the machine back the memory with pages now. */

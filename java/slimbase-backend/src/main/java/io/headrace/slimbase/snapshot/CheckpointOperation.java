@@ -93,11 +93,11 @@ final class CheckpointOperation implements SnapshotResultSupplier<KeyedStateHand
                             timers.map(List::of).orElse(List.of()),
                             meta.getJobManagerOwnedSnapshot(),
                             uploader.uploadedBytes());
-            SnapshotResult<KeyedStateHandle> result = withLocal(remote, meta, local, shared.values());
+            // Nothing after this fails: the files are the checkpoint's now.
             uploader.keep();
             remember(shared.values());
             streams.reusePreviousStateHandle(reused(shared.values()));
-            return result;
+            return withLocal(remote, meta, local, shared.values());
         }
     }
 

@@ -1,6 +1,7 @@
 package io.headrace.slimbase.snapshot;
 
 import java.io.Closeable;
+import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Callable;
@@ -8,6 +9,7 @@ import java.util.concurrent.CancellationException;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Future;
 import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -48,11 +50,16 @@ final class Transfers implements Closeable {
      */
     <T> List<T> runAll(List<? extends Callable<T>> tasks) throws Exception {
         List<Future<T>> futures = new ArrayList<>(tasks.size());
-        for (Callable<T> task : tasks) {
-            futures.add(pool.submit(task));
+        Exception failure = null;
+        try {
+            for (Callable<T> task : tasks) {
+                futures.add(pool.submit(task));
+            }
+        } catch (RejectedExecutionException e) {
+            failure = new IOException("backend was closed while its files were moved", e);
+            cancelPending(futures, 0);
         }
         List<T> results = new ArrayList<>(tasks.size());
-        Exception failure = null;
         boolean interrupted = false;
         for (int i = 0; i < futures.size(); i++) {
             Future<T> future = futures.get(i);
