@@ -21,22 +21,33 @@ import org.apache.flink.util.FlinkRuntimeException;
 final class SlimIncrementalVisitor<K, N, V> implements StateIncrementalVisitor<K, N, V> {
     private final SlimKeyedStateBackend<K> backend;
     private final AbstractSlimState<K, N, V> state;
-    private final int most;
     private final List<byte[]> keys = new ArrayList<>();
     private final int lastKeyGroup;
     private int keyGroup;
     private int position;
 
-    SlimIncrementalVisitor(SlimKeyedStateBackend<K> backend, AbstractSlimState<K, N, V> state, int most) {
+    private boolean inTurn;
+
+    SlimIncrementalVisitor(SlimKeyedStateBackend<K> backend, AbstractSlimState<K, N, V> state) {
         this.backend = backend;
         this.state = state;
-        this.most = Math.max(1, most);
         this.keyGroup = backend.getKeyGroupRange().getStartKeyGroup() - 1;
         this.lastKeyGroup = backend.getKeyGroupRange().getEndKeyGroup();
     }
 
+    /** Lets the next entry be visited. */
+    SlimIncrementalVisitor<K, N, V> turn() {
+        inTurn = true;
+        return this;
+    }
+
     @Override
     public boolean hasNext() {
+        return inTurn && isMore();
+    }
+
+    /** Whether the walk has not ended yet. */
+    boolean isMore() {
         while (position >= keys.size() && keyGroup < lastKeyGroup) {
             keyGroup++;
             loadKeyGroup();
@@ -68,7 +79,7 @@ final class SlimIncrementalVisitor<K, N, V> implements StateIncrementalVisitor<K
     public Collection<StateEntry<K, N, V>> nextEntries() {
         List<StateEntry<K, N, V>> entries = new ArrayList<>();
         try (RecordKey key = new RecordKey()) {
-            while (entries.size() < most && hasNext()) {
+            while (entries.isEmpty() && hasNext()) {
                 byte[] bytes = keys.get(position++);
                 key.set(bytes, 0, bytes.length);
                 V value = state.valueOf(keyGroup, key);
@@ -79,6 +90,7 @@ final class SlimIncrementalVisitor<K, N, V> implements StateIncrementalVisitor<K
         } catch (IOException e) {
             throw new FlinkRuntimeException("state cannot be read, state=`" + state.info.name() + "`", e);
         }
+        inTurn = false;
         return entries;
     }
 

@@ -27,6 +27,11 @@ abstract class WholeValueState<K, N, V> extends AbstractSlimState<K, N, V> {
         longs = (TypeSerializer<?>) valueSerializer instanceof LongSerializer;
     }
 
+    @Override
+    boolean needsVisits() {
+        return false;
+    }
+
     /** The current value, or null. */
     final V read() throws IOException {
         long found = locate();
