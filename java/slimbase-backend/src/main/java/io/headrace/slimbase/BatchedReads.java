@@ -60,7 +60,7 @@ final class BatchedReads<K> implements AutoCloseable {
     Answers read(List<StateRequest<?, ?, ?, ?>> requests) {
         Answers answers = new Answers(requests.size());
         if (usable && requests.size() >= LEAST) {
-            boolean[] seen = new boolean[requests.size()];
+            boolean[] seen = afterWrites(requests, answers);
             for (int i = 0; i < requests.size(); i++) {
                 if (!seen[i] && isRead(requests.get(i))) {
                     readState(requests, i, seen, answers);
@@ -68,6 +68,20 @@ final class BatchedReads<K> implements AutoCloseable {
             }
         }
         return answers;
+    }
+
+    /** Reads that follow a write of the same record in the batch: these stay in their order. */
+    private static boolean[] afterWrites(List<StateRequest<?, ?, ?, ?>> requests, Answers mark) {
+        boolean[] after = new boolean[requests.size()];
+        for (int i = 0; i < after.length; i++) {
+            RecordContext<?> context = requests.get(i).getRecordContext();
+            if (!isRead(requests.get(i))) {
+                context.setExtra(mark);
+            } else {
+                after[i] = context.getExtra() == mark;
+            }
+        }
+        return after;
     }
 
     private static boolean isRead(StateRequest<?, ?, ?, ?> request) {

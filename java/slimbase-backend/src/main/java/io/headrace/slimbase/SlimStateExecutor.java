@@ -11,7 +11,7 @@ import org.apache.flink.runtime.asyncprocessing.StateRequestType;
 
 /**
  * Executes batches of requests on the task thread: reads of whole values first and together ({@link BatchedReads}), then everything else one by one.
- * Within a batch there is one request a key and state at most, so the order does not matter. A future's callbacks may come back with the next batch.
+ * The order of one record's requests is kept, but for reads that come before its writes anyway. A future's callbacks may come back with the next batch.
  */
 final class SlimStateExecutor<K> implements StateExecutor {
     private final SlimKeyedStateBackend<K> backend;

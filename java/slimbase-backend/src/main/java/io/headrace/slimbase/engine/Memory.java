@@ -117,8 +117,12 @@ public final class Memory {
     public static int compare(long a, int aBytes, long b, int bBytes) {
         int common = Math.min(aBytes, bBytes);
         int done = 0;
-        while (done + 8 <= common && UNSAFE.getLong(a + done) == UNSAFE.getLong(b + done)) {
-            done += 8;
+        for (; done + 8 <= common; done += 8) {
+            long left = UNSAFE.getLong(a + done);
+            long right = UNSAFE.getLong(b + done);
+            if (left != right) {
+                return Long.compareUnsigned(Long.reverseBytes(left), Long.reverseBytes(right));
+            }
         }
         for (; done < common; done++) {
             int difference = (UNSAFE.getByte(a + done) & 0xFF) - (UNSAFE.getByte(b + done) & 0xFF);

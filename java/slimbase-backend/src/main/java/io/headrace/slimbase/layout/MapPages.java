@@ -18,6 +18,10 @@ public final class MapPages implements AutoCloseable {
     static final int SMALL_LIMIT = 1024;
     /** A paged map whose last page is not larger becomes small again. */
     private static final int SHRINK_LIMIT = SMALL_LIMIT / 2;
+    /** Room to grow that a small root gets when it is rebuilt, as a share of its bytes; many maps stay small, so little. */
+    private static final int SMALL_SHARE = 4;
+    /** The same of a page, which will be filled. */
+    private static final int PAGE_SHARE = 2;
 
     private final SlimEngine engine;
     private final RunEditor editor;
@@ -112,11 +116,11 @@ public final class MapPages implements AutoCloseable {
             return;
         }
         if (editor.newBytes() <= SMALL_LIMIT || editor.newCount() < 2) {
-            int bytes = editor.rebuild();
+            int bytes = editor.rebuild(SMALL_SHARE);
             engine.putFound(editor.buffer(), bytes, key, keyLength);
             return;
         }
-        int whole = editor.rebuild();
+        int whole = editor.rebuild(SMALL_SHARE);
         int count = editor.newCount();
         int left = editor.splitPoint(false);
         if (!RootEditor.canSeparate(editor, left)) {
@@ -143,7 +147,7 @@ public final class MapPages implements AutoCloseable {
         boolean isNew = !editor.matched();
         if (!editor.putInPlace(page)) {
             if (editor.newBytes() <= pageLimit(pages) || editor.newCount() < 2) {
-                int bytes = editor.rebuild();
+                int bytes = editor.rebuild(PAGE_SHARE);
                 engine.putFound(editor.buffer(), bytes, pageKey.address(), keyLength + 4);
             } else {
                 split(index, index == pages - 1);
@@ -158,17 +162,18 @@ public final class MapPages implements AutoCloseable {
     /** The page in the editor becomes two; the entry that is put may be new or larger than before. */
     private void split(int index, boolean last) {
         boolean isNew = !editor.matched();
-        int whole = editor.rebuild();
+        int whole = editor.rebuild(PAGE_SHARE);
         int left = editor.splitPoint(last);
         if (!RootEditor.canSeparate(editor, left)) {
             engine.putFound(editor.buffer(), whole, pageKey.address(), keyLength + 4);
             root.addToCount(findRoot(), key, keyLength, isNew ? 1 : 0);
             return;
         }
-        long directory = Record.valueAddress(findRoot());
+        long record = findRoot();
+        long directory = Record.valueAddress(record);
         int number = MapFormat.pageNumber(directory, index);
         int fresh = MapFormat.nextPageNumber(directory);
-        int rootBytes = root.withPage(directory, index + 1, editor, left, isNew ? 1 : 0);
+        int rootBytes = root.withPage(record, index + 1, editor, left, isNew ? 1 : 0);
         writePage(fresh, editor.secondPart(left), editor.partLength());
         writePage(number, editor.firstPart(left), editor.partLength());
         engine.put(keyGroup, identity, key, keyLength, root.buffer(), rootBytes);

@@ -145,10 +145,10 @@ final class RunEditor implements AutoCloseable {
         return bytes;
     }
 
-    /** The changed run in the buffer, with room to grow; returns the bytes of the record's value. */
-    int rebuild() {
+    /** The changed run in the buffer, with room to grow by a share of 1/`share`; returns the bytes of the record's value. */
+    int rebuild(int share) {
         int bytes = HEADER + newBytes();
-        int room = matched ? 0 : Math.max(entryBytes(), bytes / 4);
+        int room = matched ? 0 : Math.max(entryBytes(), bytes / share);
         int total = Math.max(bytes + room, matched && bytes <= capacity ? capacity : 0);
         long to = buffer.ensure(total + 8L);
         Memory.putLong(to, (long) newCount() << 32);
@@ -204,12 +204,14 @@ final class RunEditor implements AutoCloseable {
         return MapFormat.skip(start, entries) - start;
     }
 
+    /** What stays on the left; it keeps the record's length where it can, so that it stays in its place. */
     long firstPart(int left) {
-        return cut(buffer.address() + HEADER, left);
+        return cut(buffer.address() + HEADER, left, capacity);
     }
 
+    /** What goes to the right, with room for as much again. */
     long secondPart(int left) {
-        return cut(firstOfSecond(left), newCount() - left);
+        return cut(firstOfSecond(left), newCount() - left, 0);
     }
 
     long firstOfSecond(int left) {
@@ -221,14 +223,14 @@ final class RunEditor implements AutoCloseable {
         return MapFormat.skip(buffer.address() + HEADER, left - 1);
     }
 
-    private long cut(long from, int entries) {
-        int bytes = (int) newBytesOf(from, entries);
-        int room = Math.max(64, bytes / 4);
-        partLength = HEADER + bytes + room;
+    private long cut(long from, int entries, int wanted) {
+        int bytes = HEADER + (int) newBytesOf(from, entries);
+        int room = Math.min(Math.max(bytes, 256), MapPages.SMALL_LIMIT);
+        partLength = bytes <= wanted ? wanted : bytes + room;
         long to = part.ensure(partLength);
         Memory.putLong(to, (long) entries << 32);
-        Memory.copy(from, to + HEADER, bytes);
-        Memory.zero(to + HEADER + bytes, room);
+        Memory.copy(from, to + HEADER, bytes - HEADER);
+        Memory.zero(to + bytes, partLength - bytes);
         return to;
     }
 
