@@ -45,11 +45,11 @@ def main(words: list[str] | None = None) -> int:
         cases=options.cases.split(",") if options.cases else (),
         repeats=options.repeats,
     )
+    print(json.dumps(result) if options.json else json.dumps(result, indent=2))
     if options.into:
         old = json.loads(options.into.read_text("utf-8")) if options.into.is_file() else {}
         options.into.parent.mkdir(parents=True, exist_ok=True)
         options.into.write_text(json.dumps(merge_runs(old, result), indent=1) + "\n", "utf-8")
-    print(json.dumps(result) if options.json else json.dumps(result, indent=2))
     compared = result.get("nexmark", {}).get("queries", {}).values()
     return 1 if any(query["same_results"] is False for query in compared) else 0
 

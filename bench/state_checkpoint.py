@@ -72,4 +72,8 @@ def ratios(raw: dict[str, Any]) -> dict[str, float]:
         return {}
     ours, theirs = raw["slimbase"], raw["rocksdb"]
     figures = ("bytes_mean", "bytes_median", "duration_ms_median", "duration_ms_mean", "sync_ms_median")
-    return {f"share_of_rocksdb_{figure}": round(ours[figure] / theirs[figure], 3) for figure in figures}
+    return {
+        f"share_of_rocksdb_{figure}": round(ours[figure] / theirs[figure], 3)
+        for figure in figures
+        if figure in ours and figure in theirs
+    }

@@ -70,6 +70,7 @@ def _run(names: Sequence[str], backend: Backend, events: int, run: Run) -> dict[
                 run.leave_out(f"nexmark {name} {backend.name}", outcome.get("error", "the sink wrote no result"))
             else:
                 figures[name] = _figures(events, *files[name], outcome)
+                run.console.print(f"{name} {backend.name}: {figures[name]['events_per_s']} events/s")
     return figures
 
 
