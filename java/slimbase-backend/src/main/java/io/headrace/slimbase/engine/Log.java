@@ -55,7 +55,8 @@ final class Log {
 
     /** Opens a chunk with room for the record; false when there is no memory. */
     boolean addChunk(long bytes, boolean force, int segmentEpoch) {
-        if (open != null && open.usedBytes + tailOffset >= segmentBytes) {
+        // A restored segment stays one, whatever its size: its file is used again.
+        if (open != null && open.epoch() != RESTORED && open.usedBytes + tailOffset >= segmentBytes) {
             closeSegment();
         }
         closeChunk();
