@@ -57,7 +57,7 @@ fn mutate(random: &mut Random, bytes: &mut Vec<u8>) {
             0 => bytes[at] ^= 1 << random.below(8),
             1 => bytes[at] = *random.pick(&[0, 1, 0x7F, 0x80, 0xFF]),
             2 => bytes.truncate(at),
-            3 => bytes.insert(at, random.next() as u8),
+            3 => bytes.insert(at, random.bits() as u8),
             4 => drop(bytes.remove(at)),
             5 => {
                 let (from, count) = (random.below(length), random.below(40));
@@ -67,7 +67,7 @@ fn mutate(random: &mut Random, bytes: &mut Vec<u8>) {
             }
             _ => {
                 let tail = length - random.below(60).min(length - 1) - 1;
-                bytes[tail] ^= random.next() as u8;
+                bytes[tail] ^= random.bits() as u8;
             }
         }
         if bytes.is_empty() {

@@ -223,7 +223,7 @@ impl World {
             1..=60 => self.random.below(3_000),
             _ => self.random.below(40),
         };
-        let byte = self.random.next() as u8;
+        let byte = self.random.bits() as u8;
         (0..length).map(|i| byte.wrapping_add(i as u8)).collect()
     }
 

@@ -14,10 +14,10 @@ fn mixed(i: u64) -> u64 {
     (i ^ (i >> 31)).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29)
 }
 
-fn timed(name: &str, count: u64, mut work: impl FnMut(u64)) {
+fn timed(name: &str, count: u64, keys: u64, mut work: impl FnMut(u64)) {
     let begin = Instant::now();
     (0..count).for_each(&mut work);
-    println!("  {name:<24} {:>8.1} ns", begin.elapsed().as_nanos() as f64 / count as f64);
+    println!("  {name:<24} {:>8.1} ns", begin.elapsed().as_nanos() as f64 / (count * keys) as f64);
 }
 
 fn run(records: u64) {
@@ -29,27 +29,26 @@ fn run(records: u64) {
         let key = key(i);
         engine.put(key_group(&key, GROUPS), 2, &key, &i.to_le_bytes()).unwrap();
     };
-    timed("load", records, |i| put(&mut engine, i));
+    timed("load", records, 1, |i| put(&mut engine, i));
     let random = |i: u64| mixed(i.wrapping_mul(7_919));
     let mut sum = 0u64;
-    timed("get", OPERATIONS, |i| {
+    timed("get", OPERATIONS, 1, |i| {
         let key = key(random(i));
         sum += u64::from(engine.get(key_group(&key, GROUPS), 2, &key).unwrap().unwrap()[0]);
     });
     let mut values = Vec::new();
-    timed("get_batch(64), per key", OPERATIONS / 64, |i| {
+    timed("get_batch(64), per key", OPERATIONS / 64, 64, |i| {
         let keys: Vec<[u8; 8]> = (0..64).map(|j| key(random(i * 64 + j))).collect();
         let placed: Vec<(u32, &[u8])> = keys.iter().map(|key| (key_group(key, GROUPS), key.as_slice())).collect();
         engine.get_batch(2, &placed, &mut values).unwrap();
         sum += values.iter().map(|value| u64::from(value.unwrap()[0])).sum::<u64>();
         values.clear();
     });
-    println!("    (the line above is per call of 64 keys)");
-    timed("put in place", OPERATIONS, |i| put(&mut engine, random(i)));
+    timed("put in place", OPERATIONS, 1, |i| put(&mut engine, random(i)));
     let begin = Instant::now();
     let snapshot = engine.seal();
     println!("  seal                     {:>8.1} us", begin.elapsed().as_nanos() as f64 / 1e3);
-    timed("put of sealed (append)", OPERATIONS.min(records / 4), |i| put(&mut engine, random(i)));
+    timed("put of sealed (append)", OPERATIONS.min(records / 4), 1, |i| put(&mut engine, random(i)));
     drop(snapshot);
     let sizes = engine.statistics();
     let memory = (sizes.chunk_bytes + sizes.index_bytes) as f64 / sizes.records as f64;

@@ -4,7 +4,10 @@ use super::*;
 use crate::error::Kind;
 use crate::storage::{read_all, MemoryStorage, Storage};
 
-fn file(entries: &[(u32, u32, u8, Vec<u8>, Vec<u8>)]) -> Vec<u8> {
+/// Key group, identity, flags, key, value.
+type Owned = (u32, u32, u8, Vec<u8>, Vec<u8>);
+
+fn file(entries: &[Owned]) -> Vec<u8> {
     let storage = MemoryStorage::default();
     let mut sink = storage.create("f").unwrap();
     let mut writer = SegmentWriter::new(sink.as_mut(), 3).unwrap();
@@ -17,7 +20,7 @@ fn file(entries: &[(u32, u32, u8, Vec<u8>, Vec<u8>)]) -> Vec<u8> {
     content
 }
 
-fn sorted(groups: u32, keys: u64, value: usize) -> Vec<(u32, u32, u8, Vec<u8>, Vec<u8>)> {
+fn sorted(groups: u32, keys: u64, value: usize) -> Vec<Owned> {
     let keys = (0..keys).map(|i| i.to_le_bytes().to_vec());
     let entry = |key: Vec<u8>| {
         let value = key.iter().cycle().take(value).copied().collect();
