@@ -12,12 +12,16 @@ import java.util.List;
 public final class SlimEngine implements AutoCloseable {
     private static final int IDENTITIES = 2048;
     private static final int MAX_STATE_ID = 1023;
+    /** Records of a chunk that a sample looks at. */
+    private static final int SAMPLE = 8;
     private static final int LIST_HEADER = 8;
     private static final int LIST_BLOCK_LIMIT = 64 << 10;
     /** Room for a second small element in a list's first block. */
     private static final int FIRST_BLOCK_SPARE = 8;
     /** How long an append waits for a snapshot to give memory back before it says that there is none. */
     private static final long SNAPSHOT_WAIT_MS = 60_000;
+    /** Share of the budget from which on a restore makes room between two files, so that the next one fits. */
+    private static final double RESTORE_SHARE = 0.8;
     /** Beyond the budget while cleaning, at most: what is being freed is more. */
     private static final long CLEANING_OVERDRAFT = Log.LAST_CHUNK;
 
@@ -442,11 +446,16 @@ public final class SlimEngine implements AutoCloseable {
         Memory.copy(value, Record.valueAddress(record), valueLength);
     }
 
-    /** The file's segment; null when it had nothing for this engine. */
+    /** The file's segment; null when it had nothing for this engine. It may be retired already, when memory is short. */
     public Segment endRestoredSegment() {
         Segment segment = log.open();
         log.closeSegment();
         restoring = false;
+        // Files together hold more than what is alive, above all those of several former subtasks. Cleaning goes to a segment between the files.
+        while (budget.usedBytes() > budget.limitBytes() * RESTORE_SHARE && log.usedBytes > log.liveBytes && cleaner.cleanNow()) {
+            chunks.releaseUnread();
+        }
+        log.closeSegment();
         return segment;
     }
 
@@ -601,6 +610,26 @@ public final class SlimEngine implements AutoCloseable {
 
     boolean hasFilters() {
         return filtered;
+    }
+
+    /** The share of a segment's values that filters would leave out, by a sample of the first ones in each chunk. */
+    double expiredShare(Segment segment) {
+        int seen = 0;
+        int expired = 0;
+        for (int i = 0; i < segment.chunkCount(); i++) {
+            int chunk = segment.chunk(i);
+            long at = chunks.address(chunk);
+            long end = at + chunks.used[chunk];
+            for (int n = 0; n < SAMPLE && at < end; n++, at += Record.size(at)) {
+                int flags = Record.flags(at);
+                if ((flags & (Record.DEAD | Record.TOMBSTONE | Record.AUX | Record.CHAINED)) == 0) {
+                    RecordFilter filter = filters[Record.stateId(at)];
+                    seen++;
+                    expired += filter != null && !filter.keep(at) ? 1 : 0;
+                }
+            }
+        }
+        return seen == 0 ? 0 : (double) expired / seen;
     }
 
     public long liveBytes() {

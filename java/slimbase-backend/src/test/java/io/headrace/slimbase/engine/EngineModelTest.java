@@ -277,6 +277,42 @@ class EngineModelTest {
         engine.close();
     }
 
+    /** Files that hold several versions of each key restore into a budget that has room for one. */
+    @Test
+    void restoresMoreThanIsAlive() throws Exception {
+        SlimEngine engine = engine(96 << 20);
+        Map<Key, byte[]> model = new HashMap<>();
+        List<List<Object[]>> files = new ArrayList<>();
+        for (int version = 0; version < 6; version++) {
+            for (int i = 0; i < 60_000; i++) {
+                byte[] key = ByteBuffer.allocate(8).putLong(i).array();
+                byte[] value = Arrays.copyOf(new byte[] {(byte) version}, 100);
+                int group = FIRST + i % KEY_GROUPS;
+                engine.put(group, VALUE, load(key, keyMemory), 8, load(value, valueMemory), 100);
+                model.put(new Key(group, VALUE, key), value);
+            }
+            try (SnapshotView view = engine.seal()) {
+                SegmentView newest = view.segments().get(view.segments().size() - 1);
+                for (SegmentView segment : view.segments()) {
+                    if (version == 0 || segment.number() > newest.number() - 2) {
+                        files.add(file(segment));
+                    }
+                }
+            }
+        }
+        engine.close();
+        SlimEngine copy = restore(files, 20 << 20);
+        check(copy, model);
+        try (SnapshotView view = copy.seal()) {
+            List<List<Object[]>> again = new ArrayList<>();
+            view.segments().forEach(segment -> again.add(file(segment)));
+            SlimEngine third = restore(again, 20 << 20);
+            check(third, model);
+            third.close();
+        }
+        copy.close();
+    }
+
     /** A full budget is one clear error, and what was there is still there. */
     @Test
     void saysWhenMemoryIsFull() {
