@@ -1,6 +1,7 @@
 package io.headrace.slimbase.engine;
 
 import java.util.ArrayDeque;
+import java.util.Map;
 
 /**
  * Copies what is still wanted out of a victim segment, record by record, and frees its chunks; docs/concepts/slimbase-format.md, Life of the log.
@@ -14,8 +15,14 @@ final class Cleaner {
     private static final long SLACK = 512 << 10;
     private static final int SIZE_CLASS_BITS = 4;
     private static final int SIZE_CLASS_COUNT = 16;
-    /** With time-to-live states, one old segment is looked through every so many barriers. */
+    /** With time-to-live states, the oldest segment that has anything expired is cleaned every so many barriers. */
     private static final int EXPIRY_BARRIERS = 8;
+    /** A segment is a victim when this share of a sample has expired: four bytes are copied for one won, at most. */
+    private static final double EXPIRED_SHARE = 0.25;
+    /** The same where memory is short, or seldom: nearly anything helps. */
+    private static final double EXPIRED_LITTLE = 0.05;
+    /** Segments sampled when a chunk is added; about 10 us each. */
+    private static final int SAMPLED_SEGMENTS = 4;
 
     private final SlimEngine engine;
     private final Log log;
@@ -24,6 +31,7 @@ final class Cleaner {
     private Segment victim;
     private long offset;
     private int barriers;
+    private long sampled;
 
     Cleaner(SlimEngine engine, Log log, Chunks chunks) {
         this.engine = engine;
@@ -66,14 +74,44 @@ final class Cleaner {
             start(oldest == log.open() ? null : oldest);
         } else {
             chooseCrowd();
+            if (victim == null && engine.hasFilters()) {
+                start(nextExpired());
+            }
         }
+    }
+
+    /** Samples the next few segments in turn: where nothing is ever overwritten, expired values are the only garbage there is. */
+    private Segment nextExpired() {
+        for (int i = 0; i < SAMPLED_SEGMENTS; i++) {
+            Map.Entry<Long, Segment> next = log.segments().higherEntry(sampled);
+            if (next == null) {
+                sampled = 0;
+                return null;
+            }
+            sampled = next.getKey();
+            if (next.getValue() != log.open() && engine.expiredShare(next.getValue()) > EXPIRED_SHARE) {
+                return next.getValue();
+            }
+        }
+        return null;
+    }
+
+    /** The oldest segment of which something has expired. */
+    private Segment oldestExpired() {
+        if (engine.hasFilters()) {
+            for (Segment segment : log.segments().values()) {
+                if (segment != log.open() && engine.expiredShare(segment) > EXPIRED_LITTLE) {
+                    return segment;
+                }
+            }
+        }
+        return null;
     }
 
     void barrier() {
         barriers++;
         if (victim == null && engine.hasFilters() && barriers % EXPIRY_BARRIERS == 0 && !log.segments().isEmpty()) {
-            Segment oldest = log.segments().firstEntry().getValue();
-            start(oldest == log.open() ? null : oldest);
+            start(oldestExpired());
         }
         choose();
     }
@@ -135,6 +173,9 @@ final class Cleaner {
         if (victim == null) {
             log.closeSegment();
             start(leastAlive(0.95));
+        }
+        if (victim == null) {
+            start(oldestExpired());
         }
         if (victim == null) {
             return false;
