@@ -11,6 +11,9 @@ public final class NativeAllocator implements Allocator {
     /** Half a huge page of x86-64: from here on more than half of it is used. */
     private static final long HUGE = 1 << 20;
 
+    /** One set for the process: spares are few, operators many. */
+    private static final SpareChunks SPARES = new SpareChunks();
+
     private final UnsafeAllocator small = new UnsafeAllocator();
 
     private NativeAllocator() {}
@@ -22,7 +25,11 @@ public final class NativeAllocator implements Allocator {
 
     @Override
     public long allocate(long bytes) {
-        return bytes >= HUGE ? NativeSlim.alloc(bytes, true) : small.allocate(bytes);
+        if (bytes < HUGE) {
+            return small.allocate(bytes);
+        }
+        long spare = bytes == SpareChunks.BYTES ? SPARES.take() : 0;
+        return spare != 0 ? spare : NativeSlim.alloc(bytes, true);
     }
 
     @Override
