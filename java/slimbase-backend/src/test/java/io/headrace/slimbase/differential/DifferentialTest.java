@@ -14,6 +14,7 @@ import java.util.function.Function;
 import org.apache.flink.api.common.typeutils.TypeSerializer;
 import org.apache.flink.api.common.typeutils.base.LongSerializer;
 import org.apache.flink.api.common.typeutils.base.StringSerializer;
+import org.apache.flink.configuration.MemorySize;
 import org.apache.flink.core.execution.SavepointFormatType;
 import org.apache.flink.runtime.checkpoint.CheckpointOptions;
 import org.apache.flink.runtime.checkpoint.CheckpointType;
@@ -39,6 +40,8 @@ class DifferentialTest {
     private static final int[] PARALLELISMS = {1, 2, 4, 3};
     private static final int KEYS = 40;
     private static final int EVENT_ONE_IN = 600;
+    /** Little memory for one of the two SlimBases, so that it cleans for want of room. */
+    private static final MemorySize LITTLE = MemorySize.ofMebiBytes(32);
 
     @TempDir Path folder;
 
@@ -74,7 +77,7 @@ class DifferentialTest {
         subjects.add(new Subject<>("hashmap", new HashMapStateBackend(), keySerializer, clock, dir("hashmap", seed)));
         subjects.add(new Subject<>("rocksdb", new EmbeddedRocksDBStateBackend(true), keySerializer, clock, dir("rocksdb", seed)));
         subjects.add(new Subject<>("slimbase", SuiteBackends.slimBase(NativeMode.AUTO), keySerializer, clock, dir("slimbase", seed)));
-        subjects.add(new Subject<>("slimbase-java", SuiteBackends.slimBase(NativeMode.OFF), keySerializer, clock, dir("slimbase-java", seed)));
+        subjects.add(new Subject<>("slimbase-java", SuiteBackends.slimBase(NativeMode.OFF, LITTLE), keySerializer, clock, dir("slimbase-java", seed)));
         try {
             new Run<>(subjects, keys, seed).all();
         } finally {

@@ -7,6 +7,7 @@ import java.util.Collection;
 import org.apache.flink.api.common.JobID;
 import org.apache.flink.api.common.typeutils.TypeSerializer;
 import org.apache.flink.configuration.Configuration;
+import org.apache.flink.configuration.MemorySize;
 import org.apache.flink.core.fs.CloseableRegistry;
 import org.apache.flink.metrics.groups.UnregisteredMetricsGroup;
 import org.apache.flink.runtime.execution.Environment;
@@ -25,6 +26,14 @@ public final class SuiteBackends {
     public static SlimBaseStateBackend slimBase(NativeMode mode) {
         Configuration config = new Configuration();
         config.set(SlimBaseOptions.NATIVE, mode);
+        return new SlimBaseStateBackend().configure(config, SuiteBackends.class.getClassLoader());
+    }
+
+    /** With memory of its own. */
+    public static SlimBaseStateBackend slimBase(NativeMode mode, MemorySize fixed) {
+        Configuration config = new Configuration();
+        config.set(SlimBaseOptions.NATIVE, mode);
+        config.set(SlimBaseOptions.FIXED_PER_SLOT, fixed);
         return new SlimBaseStateBackend().configure(config, SuiteBackends.class.getClassLoader());
     }
 
