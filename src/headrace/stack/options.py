@@ -23,7 +23,7 @@ class StackOptions(Options, frozen=True):
         option(
             "whole process of a TaskManager; more keeps more state, less lets the machine breathe", unit="MiB", ge=700
         ),
-    ] = 2048
+    ] = 3072
     job_manager_memory_mb: Annotated[
         int, option("whole process of the JobManager; grows with the number of jobs", unit="MiB", ge=700)
     ] = 1024
