@@ -12,7 +12,15 @@ import java.util.Map;
 final class Cleaner {
     /** Bytes scanned for a byte appended: where a third is garbage three are needed to keep up; five leave room. */
     private static final int PACE = 5;
+    /** Garbage that is never worth a look: this, or this part of a small budget. */
     private static final long SLACK = 512 << 10;
+    private static final int SLACK_BUDGET_SHARE = 256;
+    private static final long SMALLEST_SLACK = 64 << 10;
+    /** When another engine of the slot is short: the garbage that is left, as a share of what is alive. */
+    private static final double SHORTAGE_SHARE = 0.1;
+    private static final int SHORTAGE_SEGMENTS = 4;
+    /** Bytes scanned at a barrier when memory is short: below 2 ms. */
+    private static final long BARRIER_BYTES = 1 << 20;
     private static final int SIZE_CLASS_BITS = 4;
     private static final int SIZE_CLASS_COUNT = 16;
     /** With time-to-live states, the oldest segment that has anything expired is cleaned every so many barriers. */
@@ -27,13 +35,15 @@ final class Cleaner {
     private final SlimEngine engine;
     private final Log log;
     private final Chunks chunks;
+    private final long slack;
     private final ArrayDeque<Segment> merging = new ArrayDeque<>();
     private Segment victim;
     private long offset;
     private int barriers;
     private long sampled;
 
-    Cleaner(SlimEngine engine, Log log, Chunks chunks) {
+    Cleaner(SlimEngine engine, Log log, Chunks chunks, long budgetBytes) {
+        this.slack = Math.max(SMALLEST_SLACK, Math.min(SLACK, budgetBytes / SLACK_BUDGET_SHARE));
         this.engine = engine;
         this.log = log;
         this.chunks = chunks;
@@ -63,13 +73,13 @@ final class Cleaner {
             }
         }
         long garbage = log.usedBytes - log.liveBytes;
-        if (garbage > log.liveBytes * engine.garbageShare() + SLACK) {
+        if (garbage > log.liveBytes * engine.garbageShare() + slack) {
             Segment best = leastAlive(0.9);
-            if (best == null && log.open() != null && log.open().usedBytes > SLACK) {
+            if (best == null && log.open() != null && log.open().usedBytes > slack) {
                 log.closeSegment(); // what is garbage is in the open one: the next call may choose it
             }
             start(best);
-        } else if (log.tombstoneBytes > (log.liveBytes - log.tombstoneBytes) / 4 + SLACK) {
+        } else if (log.tombstoneBytes > (log.liveBytes - log.tombstoneBytes) / 4 + slack) {
             Segment oldest = log.segments().firstEntry().getValue();
             start(oldest == log.open() ? null : oldest);
         } else {
@@ -114,6 +124,18 @@ final class Cleaner {
             start(oldestExpired());
         }
         choose();
+        if (victim != null && engine.isMemoryShort()) {
+            step(BARRIER_BYTES); // an engine that nobody writes to pays for nothing else
+        }
+    }
+
+    /** Another engine of the slot wants memory: gives back what is garbage here, a few segments at once. */
+    void relieve() {
+        for (int i = 0; i < SHORTAGE_SEGMENTS && log.usedBytes - log.liveBytes > log.liveBytes * SHORTAGE_SHARE + SMALLEST_SLACK; i++) {
+            if (!cleanNow()) {
+                return;
+            }
+        }
     }
 
     private Segment leastAlive(double below) {

@@ -20,6 +20,10 @@ public final class SlimEngine implements AutoCloseable {
     private static final int FIRST_BLOCK_SPARE = 8;
     /** How long an append waits for a snapshot to give memory back before it says that there is none. */
     private static final long SNAPSHOT_WAIT_MS = 60_000;
+    /** The same for the other engines of the slot: each has barriers, and most write all the time. */
+    private static final long NEIGHBOUR_WAIT_MS = 5_000;
+    /** Share of the budget from which on barriers clean too. */
+    private static final double SHORT_SHARE = 0.75;
     /** Share of the budget from which on a restore makes room between two files, so that the next one fits. */
     private static final double RESTORE_SHARE = 0.8;
     /** Beyond the budget while cleaning, at most: what is being freed is more. */
@@ -41,6 +45,7 @@ public final class SlimEngine implements AutoCloseable {
     private boolean filtered;
     private boolean closed;
     private boolean restoring;
+    private int shortagesSeen;
 
     private int lastKeyGroup;
     private int lastIdentity;
@@ -60,7 +65,8 @@ public final class SlimEngine implements AutoCloseable {
         this.nodes = new Nodes(allocator, budget);
         this.index = new Index(keyGroupCount, nodes, chunks);
         this.log = new Log(chunks, budget.limitBytes());
-        this.cleaner = new Cleaner(this, log, chunks);
+        this.cleaner = new Cleaner(this, log, chunks, budget.limitBytes());
+        this.shortagesSeen = budget.shortages();
     }
 
     // --- lookups ---------------------------------------------------------------------------------------------------------
@@ -404,6 +410,7 @@ public final class SlimEngine implements AutoCloseable {
         log.nextEpoch();
         chunks.releaseUnread();
         cleaner.barrier();
+        relieve();
         List<SegmentView> views = log.sealedViews();
         long pin = pins.pin();
         return new SnapshotView(views, () -> pins.unpin(pin));
@@ -464,6 +471,7 @@ public final class SlimEngine implements AutoCloseable {
     private void makeRoom(long size, int identity) {
         if (!restoring) {
             cleaner.pay(size);
+            relieve();
         }
         if (!log.hasRoom(size)) {
             if (!restoring) {
@@ -474,6 +482,21 @@ public final class SlimEngine implements AutoCloseable {
                 reclaim(size, identity, () -> log.hasRoom(size) || log.addChunk(size, false, epoch));
             }
         }
+    }
+
+    /** Cleans when another engine of the slot has called for memory since the last look. */
+    private void relieve() {
+        int shortages = budget.shortages();
+        if (shortages != shortagesSeen) {
+            shortagesSeen = shortages;
+            chunks.releaseUnread();
+            cleaner.relieve();
+            chunks.releaseUnread();
+        }
+    }
+
+    boolean isMemoryShort() {
+        return budget.usedBytes() > budget.limitBytes() * SHORT_SHARE;
     }
 
     void ensureRoomForCleaning(long size) {
@@ -494,10 +517,21 @@ public final class SlimEngine implements AutoCloseable {
                 continue;
             }
             long stamp = chunks.oldestDeferred();
-            if (stamp < 0 || !pins.awaitChange(stamp, SNAPSHOT_WAIT_MS)) {
+            if (stamp >= 0 && pins.awaitChange(stamp, SNAPSHOT_WAIT_MS)) {
+                continue;
+            }
+            if (!hasNeighbours() || !budget.awaitLess(budget.usedBytes(), NEIGHBOUR_WAIT_MS)) {
                 throw full(identity, size);
             }
         }
+    }
+
+    private boolean hasNeighbours() {
+        return budget.usedBytes() > allocatedBytes();
+    }
+
+    private long allocatedBytes() {
+        return chunks.allocatedBytes() + nodes.allocatedBytes();
     }
 
     private SlimBaseException full(int identity, long size) {
@@ -513,6 +547,8 @@ public final class SlimEngine implements AutoCloseable {
                         + size
                         + ", budget_bytes="
                         + budget.limitBytes()
+                        + ", other_operators_bytes="
+                        + (budget.usedBytes() - allocatedBytes())
                         + ", largest_state=`"
                         + listener.nameOfState(largest >>> 1)
                         + "` with "
@@ -597,7 +633,7 @@ public final class SlimEngine implements AutoCloseable {
      */
     double garbageShare() {
         double used = (double) budget.usedBytes() / budget.limitBytes();
-        return used > 0.75 ? 0.5 : used > 0.5 ? 1.0 : 1.5;
+        return used > 0.9 ? 0.25 : used > SHORT_SHARE ? 0.5 : used > 0.5 ? 1.0 : 1.5;
     }
 
     // --- filters, statistics ---------------------------------------------------------------------------------------------

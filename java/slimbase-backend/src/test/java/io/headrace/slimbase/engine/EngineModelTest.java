@@ -14,6 +14,8 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.locks.LockSupport;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -340,6 +342,69 @@ class EngineModelTest {
         }
         engine.close();
         assertEquals(0, budget.usedBytes());
+    }
+
+    private void fill(SlimEngine engine, int from, int to, int valueLength) {
+        byte[] key = new byte[8];
+        long memory = Memory.allocate(8 + valueLength);
+        for (int i = from; i < to; i++) {
+            ByteBuffer.wrap(key).putLong(i);
+            engine.put(0, VALUE, load(key, memory), 8, memory + 8, valueLength);
+        }
+        Memory.free(memory);
+    }
+
+    private static SlimEngine small(MemoryBudget budget) {
+        return new SlimEngine(budget, new UnsafeAllocator(), 0, 1, id -> "visits");
+    }
+
+    /** Garbage of one operator makes way for the state of another in the same slot, whichever of the two asks. */
+    @Test
+    void neighboursOfASlotCleanForEachOther() throws Exception {
+        MemoryBudget budget = new MemoryBudget(8 << 20);
+        SlimEngine neighbour = small(budget);
+        fill(neighbour, 0, 2_000, 1_000);
+        neighbour.seal().close();
+        fill(neighbour, 0, 1_500, 1_000); // what was sealed is garbage now, 1.5 MB of it, and worth no cleaning while memory is plenty
+        AtomicBoolean done = new AtomicBoolean();
+        Thread writer =
+                new Thread(
+                        () -> {
+                            while (!done.get()) {
+                                fill(neighbour, 0, 1, 1_000);
+                                LockSupport.parkNanos(1_000_000);
+                            }
+                        });
+        writer.start();
+        SlimEngine engine = small(budget);
+        fill(engine, 0, 4_800, 1_000); // with the garbage it does not fit
+        done.set(true);
+        writer.join();
+        assertEquals(2_000, neighbour.recordCount(VALUE));
+        assertEquals(4_800, engine.recordCount(VALUE));
+        neighbour.close();
+        engine.close();
+        assertEquals(0, budget.usedBytes());
+    }
+
+    /** One that nobody writes to gives its garbage back at barriers. */
+    @Test
+    void barriersCleanWhenMemoryIsShort() throws Exception {
+        MemoryBudget budget = new MemoryBudget(8 << 20);
+        SlimEngine idle = small(budget);
+        fill(idle, 0, 3_000, 1_000);
+        idle.seal().close();
+        fill(idle, 0, 1_500, 1_000);
+        SlimEngine other = small(budget);
+        fill(other, 0, 2_700, 1_000);
+        long before = idle.logBytes();
+        for (int i = 0; i < 10; i++) {
+            idle.seal().close();
+        }
+        assertTrue(idle.logBytes() < before - 300_000, before + " bytes before, " + idle.logBytes() + " after");
+        assertEquals(3_000, idle.recordCount(VALUE));
+        idle.close();
+        other.close();
     }
 
     /** Growth through node sizes, splits and directories keeps every key. */
