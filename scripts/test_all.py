@@ -87,7 +87,13 @@ def groups(*, long: bool) -> list[Group]:
         simulator = [cargo or "", "run", "--release", "-q", "-p", "slimbase-sim", "--", "--ops", "20000000"]
         return [
             *([Group("simulator", simulator, cargo_counts)] if cargo else []),
-            maven_group("slimbase-backend", "-Ptests", "-Dslimbase.ops=2000000", "-Dslimbase.model.ops=1000000"),
+            maven_group(
+                "slimbase-backend",
+                "-Ptests",
+                "-Dslimbase.ops=5000000",
+                "-Dslimbase.seeds=10",
+                "-Dslimbase.model.ops=1000000",
+            ),
             pytest_group("chaos", "tests/chaos", "-p", "no:randomly", HEADRACE_TEST_KILLS="50"),
         ]
     return [
