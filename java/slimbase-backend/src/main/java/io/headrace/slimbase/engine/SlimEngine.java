@@ -610,7 +610,8 @@ public final class SlimEngine implements AutoCloseable {
         moves++;
         lastMoves = moves;
         if (filter != null && !Record.has(record, Record.AUX) && !filter.keep(record)) {
-            removeFound(key, keyLength, false);
+            // An older version in a file may be anything: a map that had pages, an entry that was removed since.
+            removeFound(key, keyLength, Record.has(record, Record.HAS_PREV) && log.hasOlder(victim));
         } else if (Record.has(record, Record.CHAINED)) {
             joinFound(key, keyLength);
         } else {

@@ -44,9 +44,9 @@ class DifferentialTest {
     private static final int SCRIPTS = Integer.getInteger("slimbase.seeds", 2);
     private static final long LONG_SCRIPT = 100_000;
     /** By the seed of a long script. */
-    private static final int[] KEYS = {40, 400, 4_000};
+    private static final int[] KEYS = {40, 400, 2_000};
     /** An event, restores above all, costs as much as 5,000 operations. */
-    private static final int[] EVENT_ONE_IN = {5_000, 20_000, 100_000};
+    private static final int[] EVENT_ONE_IN = {5_000, 50_000, 100_000};
     private static final int SHORT_EVENT_ONE_IN = 600;
     private static final int LONGEST_KEY = 100;
     /** Little memory for one of the two SlimBases, so that it cleans for want of room. */

@@ -358,6 +358,42 @@ class EngineModelTest {
         return new SlimEngine(budget, new UnsafeAllocator(), 0, 1, id -> "visits");
     }
 
+    /** What a filter lets go is gone: no older version comes back from a file. */
+    @Test
+    void expiredRecordsDoNotBringOlderOnesBack() throws Exception {
+        Key key = new Key(FIRST, VALUE, new byte[] {1});
+        for (boolean expired : new boolean[] {true, false}) {
+            SlimEngine engine = engine(20 << 20);
+            fillGroup(engine, 2, 40);
+            put(engine, key, new byte[] {7});
+            engine.seal().close();
+            put(engine, key, new byte[] {8});
+            engine.setFilter(VALUE >>> 1, record -> !expired || Memory.getByte(Record.valueAddress(record)) != 8);
+            for (int i = 0; i < 20; i++) {
+                engine.seal().close();
+                fillGroup(engine, 100 + i, 101 + i);
+            }
+            try (SnapshotView view = engine.seal()) {
+                SlimEngine copy = restore(filesOf(view), 20 << 20);
+                assertArrayEquals(expired ? null : new byte[] {8}, read(copy, key));
+                assertArrayEquals(expired ? null : new byte[] {8}, read(engine, key));
+                copy.close();
+            }
+            engine.close();
+        }
+    }
+
+    private void put(SlimEngine engine, Key key, byte[] value) {
+        load(key.bytes, keyMemory);
+        engine.put(key.group, key.identity, keyMemory, key.bytes.length, load(value, valueMemory), value.length);
+    }
+
+    private void fillGroup(SlimEngine engine, int from, int to) {
+        for (int i = from; i < to; i++) {
+            put(engine, new Key(FIRST, VALUE, new byte[] {(byte) i, 0}), new byte[1_000]);
+        }
+    }
+
     /** Garbage of one operator makes way for the state of another in the same slot, whichever of the two asks. */
     @Test
     void neighboursOfASlotCleanForEachOther() throws Exception {
