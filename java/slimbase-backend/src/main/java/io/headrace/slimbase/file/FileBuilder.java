@@ -85,8 +85,12 @@ public final class FileBuilder {
         at = putVarInt(at, identity >>> 1);
         at = putVarInt(at, keyLength);
         at = putVarInt(at, valueLength);
-        Memory.copyToArray(key, block, at, keyLength);
-        Memory.copyToArray(value, block, at + keyLength, valueLength);
+        if (value == key + keyLength) {
+            Memory.copyToArray(key, block, at, keyLength + valueLength);
+        } else {
+            Memory.copyToArray(key, block, at, keyLength);
+            Memory.copyToArray(value, block, at + keyLength, valueLength);
+        }
         blockBytes += size;
         count(identity, flags, size);
     }
@@ -130,24 +134,28 @@ public final class FileBuilder {
     }
 
     private void flushBlock() throws IOException {
-        int limit = compressor.maxCompressedLength(blockBytes);
+        // Header and bytes go out in one piece: a stream with a small buffer would write the header by itself.
+        int limit = FileFormat.BLOCK_HEADER_BYTES + compressor.maxCompressedLength(blockBytes);
         packed = packed.length < limit ? new byte[limit] : packed;
-        int stored = compressor.compress(block, 0, blockBytes, packed, 0, limit);
+        int stored =
+                compressor.compress(
+                        block, 0, blockBytes, packed, FileFormat.BLOCK_HEADER_BYTES, limit - FileFormat.BLOCK_HEADER_BYTES);
         boolean worth = stored < blockBytes;
-        byte[] body = worth ? packed : block;
-        stored = worth ? stored : blockBytes;
-        ByteBuffer header = littleEndian(FileFormat.BLOCK_HEADER_BYTES);
+        if (!worth) {
+            stored = blockBytes;
+            System.arraycopy(block, 0, packed, FileFormat.BLOCK_HEADER_BYTES, stored);
+        }
+        ByteBuffer header = ByteBuffer.wrap(packed, 0, FileFormat.BLOCK_HEADER_BYTES).order(ByteOrder.LITTLE_ENDIAN);
         header.putInt(blockBytes).putInt(stored).putInt(worth ? FileFormat.CODEC_LZ4 : FileFormat.CODEC_NONE);
         checksum.reset();
-        checksum.update(header.array(), 0, FileFormat.BLOCK_CHECKED_BYTES);
-        checksum.update(body, 0, stored);
+        checksum.update(packed, 0, FileFormat.BLOCK_CHECKED_BYTES);
+        checksum.update(packed, FileFormat.BLOCK_HEADER_BYTES, stored);
         header.putInt((int) checksum.getValue());
         if (blockCount == blockOffsets.length) {
             blockOffsets = Arrays.copyOf(blockOffsets, blockCount * 2);
         }
         blockOffsets[blockCount++] = position;
-        write(header.array(), FileFormat.BLOCK_HEADER_BYTES);
-        write(body, stored);
+        write(packed, FileFormat.BLOCK_HEADER_BYTES + stored);
         blockBytes = 0;
         if (block.length > FileFormat.BLOCK_LIMIT) {
             block = new byte[FileFormat.BLOCK_LIMIT];

@@ -6,6 +6,7 @@ import io.headrace.slimbase.engine.SegmentView;
 import io.headrace.slimbase.engine.SlimEngine;
 import io.headrace.slimbase.engine.SnapshotView;
 import io.headrace.slimbase.engine.UnsafeAllocator;
+import io.headrace.slimbase.nativelib.NativeLibrary;
 import io.headrace.slimbase.nativelib.NativeSlim;
 import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
@@ -22,6 +23,9 @@ public final class PackTimes {
 
     /** Seven rounds; the first ones warm the JVM. */
     public static void main(String[] arguments) throws Exception {
+        if (!NativeLibrary.isAvailable()) {
+            throw new IllegalStateException("no native library");
+        }
         try (SlimEngine engine = new SlimEngine(new MemoryBudget(1L << 30), new UnsafeAllocator(), 0, 128, id -> "s")) {
             fill(engine);
             Path folder = Files.createTempDirectory("slim-pack");
