@@ -15,7 +15,7 @@ from headrace.state.handles import ChangelogHandle, IncrementalHandle, KeyedHand
 from headrace.state.heap import HeapSnapshot, is_heap_layout
 from headrace.state.metadata import OperatorState
 from headrace.state.proxy import KeyedHead, read_head
-from headrace.state.slimstate import SlimSnapshot, read_manifest
+from headrace.state.slimstate import SlimSnapshot, checked_meta, is_slimbase, read_manifest
 from headrace.state.storage import Storage
 
 CANONICAL, SLIMBASE, HASHMAP = "canonical", "slimbase", "hashmap"
@@ -84,9 +84,9 @@ def _incremental(storage: Storage, handle: IncrementalHandle, subtask: int) -> O
     if handle.meta is None:
         return OpenedHandle(subtask, handle, ROCKSDB, None, None)
     reader = storage.open(handle.meta)
-    head = read_head(reader)
-    manifest = read_manifest(reader)
-    if manifest is None:
-        return OpenedHandle(subtask, handle, ROCKSDB, head, None)
-    snapshot = SlimSnapshot(handle, head, manifest, lambda file: storage.open(file.stream))
+    if not is_slimbase(handle):
+        return OpenedHandle(subtask, handle, ROCKSDB, read_head(reader), None)
+    meta = checked_meta(reader)
+    head = read_head(meta)
+    snapshot = SlimSnapshot(handle, head, read_manifest(meta), lambda file: storage.open(file.stream))
     return OpenedHandle(subtask, handle, SLIMBASE, head, snapshot)

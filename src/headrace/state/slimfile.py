@@ -76,6 +76,11 @@ class SegmentReader:
         """The file's path."""
         return self._reader.place
 
+    @property
+    def size_bytes(self) -> int:
+        """The whole file's bytes."""
+        return self._reader.end - self._start
+
     def _corrupt(self, message: str, **context: object) -> Corrupt:
         return Corrupt(message, context={"file": self.place, **context})
 
@@ -97,13 +102,14 @@ class SegmentReader:
         )
         if end_magic != FOOTER_MAGIC:
             raise self._corrupt("a SlimBase file is cut off: it does not end as one", magic=end_magic.hex())
-        for found in (version, trailer_version):
-            if found > VERSION:
-                raise Unsupported(
-                    f"SlimBase file of version {found}",
-                    hint="read it with a newer Headrace",
-                    context={"file": self.place},
-                )
+        if version != trailer_version or version < 1:
+            raise self._corrupt("versions of header and trailer do not fit", header=version, trailer=trailer_version)
+        if version > VERSION:
+            raise Unsupported(
+                f"SlimBase file of version {version}",
+                hint="read it with a newer Headrace",
+                context={"file": self.place},
+            )
         footer = self._part(footer_at, length)
         computed = crc32c(footer)
         if computed != stored:

@@ -3,6 +3,9 @@
 Files are applied in the manifest's order, later ones win. Within a key group's merge each key has the pieces of its value: a whole value
 starts anew, a chained one is added, a tombstone removes. Lists are joined from their blocks, maps from their root and pages, so that
 what comes out is in canonical form (`cells`). Only one key group is held in memory at a time.
+
+The meta stream ends with a checksum over all of it. `checked_meta` compares it before anything is read: what the stream describes decides
+how everything else is read. The files have their own checksums (`slimfile`), and their sizes and segment numbers are those of the manifest.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import msgspec
 
 from headrace.core.errors import Corrupt, NotFound, Unsupported
 from headrace.state.cells import Cell, split_key
+from headrace.state.compression import crc32c
 from headrace.state.handles import IncrementalHandle, NamedStream
 from headrace.state.javadata import DataReader
 from headrace.state.proxy import KeyedHead, StateMeta
@@ -22,6 +26,8 @@ from headrace.state.slimfile import AUX, CHAINED, TOMBSTONE, SegmentReader
 MANIFEST_MAGIC = 0x534C4D4D
 MANIFEST_VERSION = 1
 TIMERS = "timers"
+FILE_ENDING = ".slim"
+CHECKSUM_BYTES = 4
 KINDS = ("value", "list", "map", "reducing", "aggregating", "queue")
 _ROOT, _PAGED, _PAGE = struct.Struct("<BBHI"), struct.Struct("<II"), struct.Struct("<II")
 _PAGE_REFERENCE = struct.Struct("<IIHH")
@@ -59,15 +65,44 @@ class Manifest(msgspec.Struct, frozen=True):
     files: tuple[ManifestFile, ...]
 
 
-def read_manifest(reader: DataReader) -> Manifest | None:
-    """Read the manifest that follows the head; None when none does, so the backend is another one.
+def is_slimbase(handle: IncrementalHandle) -> bool:
+    """Whether SlimBase wrote a handle: by the names of its files, so that damage to the meta stream cannot hide it.
+
+    A handle without files is SlimBase's too: RocksDB and ForSt always have some.
+    """
+    return all(file.name == TIMERS or file.name.endswith(FILE_ENDING) for file in (*handle.shared, *handle.private))
+
+
+def checked_meta(reader: DataReader) -> DataReader:
+    """The meta stream without the checksum at its end, which has been compared.
 
     Raises:
-        Corrupt: it ends too early.
+        Corrupt: it does not fit; names the file and both checksums.
+    """
+    if reader.remaining < CHECKSUM_BYTES:
+        raise reader.corrupt("the meta file is cut off", bytes=reader.remaining)
+    end = reader.end - CHECKSUM_BYTES
+    stored = int.from_bytes(reader.data[end : reader.end], "big")
+    computed = crc32c(bytes(reader.data[reader.position : end]))
+    if computed != stored:
+        raise Corrupt(
+            "the meta file's checksum does not fit",
+            hint="use an older checkpoint",
+            context={"file": reader.place, "block": "meta", "stored": hex(stored), "computed": hex(computed)},
+        )
+    return DataReader(reader.data, reader.position, end, place=reader.place)
+
+
+def read_manifest(reader: DataReader) -> Manifest:
+    """Read the manifest that follows the head, up to the end of the checked meta stream.
+
+    Raises:
+        Corrupt: there is none, or it ends too early or too late.
         Unsupported: of a newer version.
     """
-    if reader.remaining < 8 or reader.i32() != MANIFEST_MAGIC:
-        return None
+    magic = reader.i32()
+    if magic != MANIFEST_MAGIC:
+        raise reader.corrupt("the manifest is missing", magic=hex(magic))
     version = reader.i32()
     if version > MANIFEST_VERSION:
         raise Unsupported(
@@ -84,6 +119,8 @@ def read_manifest(reader: DataReader) -> Manifest | None:
     files = []
     for _ in range(reader.count("files", bytes_each=26)):
         files.append(ManifestFile(reader.utf(), reader.i64(), reader.i64(), reader.i32(), reader.i32()))
+    if reader.remaining:
+        raise reader.corrupt("the manifest is followed by more", bytes=reader.remaining)
     return Manifest(tuple(states), tuple(files))
 
 
@@ -120,7 +157,7 @@ class SlimSnapshot:
                     hint="the checkpoint is incomplete: take another one",
                 )
             if file.name not in opened:
-                opened[file.name] = SegmentReader(self._open_file(named[file.name]))
+                opened[file.name] = _expected(file, SegmentReader(self._open_file(named[file.name])))
         found = [(file, opened[file.name]) for file in self.manifest.files]
         return found + [self._timers(file) for file in self._handle.private if file.name == TIMERS]
 
@@ -157,6 +194,22 @@ class SlimSnapshot:
                 yield Cell(meta, key_group, key, namespace, map_key, value)
         else:
             yield Cell(meta, key_group, key, namespace, None, pieces[-1])
+
+
+def _expected(listed: ManifestFile, file: SegmentReader) -> SegmentReader:
+    """The file, being the one that the manifest lists and not another whole one."""
+    if (file.size_bytes, file.segment_number) != (listed.size_bytes, listed.segment_number):
+        raise Corrupt(
+            "a file is not the one that the manifest lists",
+            context={
+                "file": file.place,
+                "bytes": file.size_bytes,
+                "listed_bytes": listed.size_bytes,
+                "segment": file.segment_number,
+                "listed_segment": listed.segment_number,
+            },
+        )
+    return file
 
 
 def _nameless(state: ManifestState) -> StateMeta:

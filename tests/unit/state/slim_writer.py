@@ -181,7 +181,7 @@ def block_bytes_of(raw: bytes, *, lz4: bool) -> bytes:
 
 
 def meta_stream(checkpoint: Checkpoint, sizes: Sequence[int]) -> bytes:
-    """Head and manifest."""
+    """Head, manifest, checksum."""
     out = head(checkpoint) + struct.pack(">iii", 0x534C4D4D, 1, len(checkpoint.states))
     for state in checkpoint.states:
         out += utf(state.name) + struct.pack(">ibq", state.state_id, KINDS[state.kind], state.ttl_ms)
@@ -192,7 +192,7 @@ def meta_stream(checkpoint: Checkpoint, sizes: Sequence[int]) -> bytes:
         out += utf(f"backend-{index}.slim") + struct.pack(
             ">qqii", index, sizes[index], *checkpoint.ranges.get(index, everything)
         )
-    return out
+    return out + struct.pack(">I", google_crc32c.value(out))
 
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint, *, block_bytes: int = BLOCK_RAW_BYTES) -> Path:
