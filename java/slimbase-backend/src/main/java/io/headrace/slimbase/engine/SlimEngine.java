@@ -445,10 +445,11 @@ public final class SlimEngine implements AutoCloseable {
             record = insertNew(Record.header(keyGroup, identity), key, keyLength, valueLength);
         } else if (chained) {
             long head = Memory.getLong(lastSlot) & Chunks.ADDRESS_MASK;
-            record = swing(Record.header(keyGroup, identity) | Record.CHAINED, head, key, keyLength, valueLength);
+            int header = Record.header(keyGroup, identity) | Record.CHAINED | Record.HAS_PREV;
+            record = swing(header, head, key, keyLength, valueLength);
         } else {
             supersede(Memory.getLong(lastSlot) & Chunks.ADDRESS_MASK);
-            record = swing(Record.header(keyGroup, identity), 0, key, keyLength, valueLength);
+            record = swing(Record.header(keyGroup, identity) | Record.HAS_PREV, 0, key, keyLength, valueLength);
         }
         Memory.copy(value, Record.valueAddress(record), valueLength);
     }
