@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +15,11 @@ import pyarrow as pa
 import pyarrow.feather as feather
 import pyarrow.parquet as parquet
 import pytest
+from rich.console import Console
 
 from headrace.cli.main import app as cli
+from headrace.cli.state_views import render_inspection, render_records
+from headrace.state import find_state, inspect_checkpoint
 from tests.golden.golden import check
 
 FIXTURES = Path(__file__).parents[1] / "unit/state/fixtures"
@@ -25,6 +32,7 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
     for archive in FIXTURES.glob("*.zip"):
         with zipfile.ZipFile(archive) as content:
             content.extractall(tmp_path / archive.stem)
+    (tmp_path / "some.zip").touch()
 
     def call(*words: str) -> tuple[int, str, str]:
         code = 0
@@ -58,7 +66,7 @@ def test_a_look_into_savepoints(run: Run) -> None:
         ("query", "DIR/sql-hashmap/canonical", "--operator", "GlobalWindow", "--state", "event_window"),
         ("query", "DIR/sql-hashmap/checkpoint", "--operator", "Join", "--state", "right-records", "--limit", "3"),
         ("query", "DIR/python-rocksdb/canonical", "--operator", "remember", "--state", "by_note", "--key", "Lima"),
-        ("query", "DIR/sql-hashmap/canonical", "--operator", "Join", "--state", "left", "--key", "nobody"),
+        ("query", "DIR/sql-hashmap/canonical", "--operator", "Join", "--state", "left", "--key", "1200"),
     ]
     text = ""
     for words in commands:
@@ -66,6 +74,56 @@ def test_a_look_into_savepoints(run: Run) -> None:
         assert code == 0, err
         text += f"$ headrace state {' '.join(words)}\n{out}\n{err}\n"
     check("cli/state.txt", text)
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_a_terminal_folds_nothing_letter_by_letter(run: Run, tmp_path: Path, width: int) -> None:
+    """Each width has its layout: serializers below their state, rows field below field, where they do not fit."""
+    drawn = io.StringIO()
+    console = Console(file=drawn, force_terminal=True, color_system=None, width=width, soft_wrap=True)
+    for name in ("sql-hashmap/canonical", "sql-rocksdb/checkpoint"):
+        render_inspection(inspect_checkpoint(tmp_path / name), console)
+        console.print()
+    for operator, state in (("GroupAgg", "accState"), ("Rank", "data-state"), ("Join", "left")):
+        query = find_state(tmp_path / "sql-hashmap/canonical", operator=operator, state=state)
+        render_records(query, list(query.records(limit=2)), console)
+        console.print()
+    lines = [line.rstrip() for line in drawn.getvalue().replace(str(tmp_path), "<dir>").splitlines()]
+    assert max(map(len, lines)) <= width
+    check(f"cli/state_{width}.txt", "\n".join(lines))
+
+
+def test_stored_text_does_not_steer_the_terminal(run: Run, tmp_path: Path) -> None:
+    """Control characters of values are shown as escapes; a row stays one line."""
+    drawn = io.StringIO()
+    query = find_state(tmp_path / "sql-hashmap/canonical", operator="Join", state="left")
+    render_records(query, [{"key": {"f0": "a\x1b[2J"}, "value": "two\nlines [bold]"}], Console(file=drawn))
+    assert drawn.getvalue().splitlines()[1:] == [r"a\x1b[2J  two\nlines [bold]"]
+
+
+def test_a_reader_that_goes_away_is_no_bug(run: Run, tmp_path: Path) -> None:
+    """`| head` ends the command quietly, with the exit code of SIGPIPE."""
+    words = ["query", str(tmp_path / "sql-hashmap/canonical"), "--operator", "Join", "--state", "left", "--json"]
+    command = [sys.executable, "-u", "-c", "from headrace.cli.main import app; app()", "state", *words]
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_long_reads_say_how_far_they_are(run: Run, tmp_path: Path) -> None:
+    """Bytes rise to all of them, for rows and for inspections."""
+    folder = tmp_path / "sql-slimbase/checkpoint"
+    heard: list[tuple[int, int]] = []
+    inspect_checkpoint(folder, tell=lambda done, total: heard.append((done, total)))
+    query = find_state(folder, operator="Join", state="left")
+    seen: list[tuple[int, int]] = []
+    assert len(list(query.records(tell=lambda done, total: seen.append((done, total))))) == 60
+    for told in (heard, seen):
+        assert told == sorted(told)
+        assert len({total for _, total in told}) == 1
+        assert told[-1][0] == told[-1][1]
 
 
 def test_inspection_as_json(run: Run) -> None:
@@ -107,9 +165,10 @@ def test_rows_as_columns(run: Run, tmp_path: Path, ending: str) -> None:
     assert table.num_rows == 5
     value = table.schema.field("value").type
     assert pa.types.is_decimal(value.field("f1").type)
+    assert value.field("f1").type.precision == 38
     assert value.field("f0").type == pa.int64()
     assert run(*words, "--key", "nobody")[0] == 0
-    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [target.name]
+    assert [path.name for path in tmp_path.iterdir() if path.suffix not in {"", ".zip"}] == [target.name]
 
 
 @pytest.mark.parametrize(
@@ -123,6 +182,11 @@ def test_rows_as_columns(run: Run, tmp_path: Path, ending: str) -> None:
             ("query", "DIR/python-hashmap/canonical", "--operator", "remember", "--state", "python-state-cuont"),
         ),
         ("ambiguous_operator", ("query", "DIR/sql-hashmap/canonical", "--operator", "a", "--state", "accState")),
+        (
+            "key_of_wrong_type",
+            ("query", "DIR/sql-hashmap/canonical", "--operator", "Join", "--state", "left", "--key", "nobody"),
+        ),
+        ("zipped", ("inspect", "DIR/some.zip")),
         ("native_rows", ("query", "DIR/sql-rocksdb/checkpoint", "--operator", "Join", "--state", "left-records")),
         (
             "format",

@@ -7,6 +7,7 @@ a call that must be fixed, 70 for a bug of ours.
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from headrace.core.errors import HeadraceError, Internal, Invalid, NotFound
 
 T = TypeVar("T")
 EXIT_FAILED, EXIT_INVALID, EXIT_BUG = 1, 2, 70
+EXIT_PIPE = 141  # as of a process that SIGPIPE ended
 
 
 class Face:
@@ -59,6 +61,10 @@ def run(action: Callable[[Face], Any], *, as_json: bool = False) -> None:
         action(face)
     except HeadraceError as error:
         face.fail(error)
+    except BrokenPipeError:
+        # `| head` has seen enough; what Python would flush at exit has nowhere to go either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(EXIT_PIPE) from None
     except KeyboardInterrupt:
         face.say("interrupted")
         raise SystemExit(130) from None

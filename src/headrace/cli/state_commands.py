@@ -1,26 +1,29 @@
-"""`headrace state inspect | query`: look into a checkpoint or savepoint of a running or dead job, without a cluster."""
+"""`headrace state inspect | query`: look into a checkpoint or savepoint of a running or dead job, without a cluster.
+
+What is drawn is in `state_views`. Reading more than `BAR_BYTES_MIN` shows a bar while it lasts, where a person looks on and nothing else is
+printed to the terminal meanwhile.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import cyclopts
 import msgspec
-from rich.console import Console
 from rich.markup import escape
-from rich.table import Table as Grid
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from headrace.cli.face import Face, run
-from headrace.core.errors import Invalid
-from headrace.state.opening import CANONICAL
-from headrace.state.query import StateQuery, find_state, plain, text_of
-from headrace.state.report import Inspection, OperatorReport, StateReport, inspect_checkpoint
-from headrace.state.tally import Skew
+from headrace.cli.state_views import render_inspection, render_records
+from headrace.core.errors import Invalid, nearest
+from headrace.state.progress import Tell
+from headrace.state.query import StateQuery, find_state, key_text, plain
+from headrace.state.report import inspect_checkpoint
 
 PathArgument = Annotated[
     Path,
@@ -58,9 +61,8 @@ OutOption = Annotated[
     Path | None, cyclopts.Parameter(name="--out", help="write the rows to this file: .parquet or .arrow")
 ]
 TABLE_ROWS = 100  # shown when nothing else is said: a screen or three
-PLAIN_WIDTH = 160  # of tables that go into a file or a pipe
-BAR = " ▁▂▃▄▅▆▇█"
-UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+NEAR_KEYS = 1_000  # looked at for keys like one that was not found; a fraction of a second
+BAR_BYTES_MIN = 4 << 20  # reading less takes a second or two
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -74,7 +76,13 @@ class Written(msgspec.Struct, frozen=True):
 
 def inspect_command(path: PathArgument, /, *, exact: ExactOption = False, as_json: JsonOption = False) -> None:
     """Show what a checkpoint or savepoint holds: operators, states, keys, bytes, TTL, serializers, skew by key group."""
-    run(lambda face: face.show(inspect_checkpoint(path, exact=exact), render_inspection), as_json=as_json)
+
+    def inspect(face: Face) -> None:
+        with reading_bar(face) as tell:
+            found = inspect_checkpoint(path, exact=exact, tell=tell)
+        face.show(found, render_inspection)
+
+    run(inspect, as_json=as_json)
 
 
 def query_command(
@@ -98,168 +106,67 @@ def _query(face: Face, query: StateQuery, key: str | None, limit: int | None, ou
     if query.unknown_serializers:
         face.say(f"values of {', '.join(query.unknown_serializers)} are shown as hex: this serializer cannot be read")
     if out is not None:
-        _write(face, query, key, limit or 0, out)
+        rows = _write(face, query, key, limit or 0, out)
     elif face.as_json:
-        for record in query.records(key, limit=limit or 0):
-            sys.stdout.write(msgspec.json.encode(plain(record)).decode() + "\n")
+        rows = _json_lines(face, query, key, limit or 0)
     else:
-        shown = TABLE_ROWS if limit is None else limit
-        records = query.records(key)
-        render_records(query, list(islice(records, shown) if shown else records), face.out)
-        if shown and next(records, None) is not None:
-            face.say(f"more rows are there: --limit 0 shows all, this was {shown}")
+        rows = _table(face, query, key, TABLE_ROWS if limit is None else limit)
+    if key is not None and not rows:
+        _say_near_keys(face, query, key)
 
 
-def _write(face: Face, query: StateQuery, key: str | None, limit: int, out: Path) -> None:
+def _json_lines(face: Face, query: StateQuery, key: str | None, limit: int) -> int:
+    rows = 0
+    with reading_bar(face, prints_rows=True) as tell:
+        for record in query.records(key, limit=limit, tell=tell):
+            sys.stdout.write(msgspec.json.encode(plain(record)).decode() + "\n")
+            rows += 1
+    return rows
+
+
+def _table(face: Face, query: StateQuery, key: str | None, limit: int) -> int:
+    with reading_bar(face) as tell:
+        records = query.records(key, tell=tell)
+        shown = list(islice(records, limit) if limit else records)
+        more = bool(limit) and next(records, None) is not None
+    render_records(query, shown, face.out)
+    if more:
+        face.say(f"more rows are there: --limit 0 shows all, this was {limit}")
+    return len(shown)
+
+
+def _write(face: Face, query: StateQuery, key: str | None, limit: int, out: Path) -> int:
     # pyarrow takes longer to import than a checkpoint to read
     from headrace.state.export import write_rows  # noqa: PLC0415
 
-    rows = write_rows(query.records(key, limit=limit), out)
+    with reading_bar(face) as tell:
+        rows = write_rows(query.records(key, limit=limit, tell=tell), out)
     written = Written(str(out), rows, query.operator, query.state)
     face.show(written, lambda done, console: console.print(f"{done.rows} rows in {escape(done.path)}", highlight=False))
+    return rows
 
 
-def render_inspection(found: Inspection, console: Console) -> None:
-    """A head line, then each operator with its states."""
-    form = f" ({found.format})" if found.format else ""
-    console.print(
-        f"[bold]{found.kind} {found.checkpoint_id}[/]{form}  {escape(found.path)}\n{size_text(found.size_bytes)} in {found.files} files, "
-        f"{len(found.operators)} operators with state, {found.stateless_operators} without",
-        highlight=False,
-    )
-    for operator in sorted(found.operators, key=lambda one: (-len(one.states), -one.size_bytes)):
-        console.print()
-        render_operator(operator, console)
+def _say_near_keys(face: Face, query: StateQuery, key: str) -> None:
+    known = list(dict.fromkeys(key_text(row.key) for row in islice(query.rows(), NEAR_KEYS)))
+    if known:
+        near = nearest(key, known) or known[:3]
+        face.say(f"no key {escape(key)}; there are such as {escape('; '.join(near))}")
 
 
-def render_operator(operator: OperatorReport, console: Console) -> None:
-    """Its name, sizes and skew in lines, its states as a grid."""
-    title = operator.uid or operator.name or "operator"
-    console.print(
-        f"[bold cyan]{escape(title)}[/]  [dim]{operator.id}[/]\n  parallelism {operator.parallelism} of {operator.max_parallelism}, "
-        f"{size_text(operator.size_bytes)} in {operator.files} files{_backend(operator)}{_others(operator)}",
-        highlight=False,
-    )
-    if operator.skew:
-        console.print(f"  key groups {skew_text(operator.skew)}", highlight=False)
-    if operator.note:
-        console.print(f"  [yellow]{escape(operator.note)}[/]", highlight=False)
-    if operator.states:
-        _print_grid(_state_grid(operator.states), console)
-
-
-def _backend(operator: OperatorReport) -> str:
-    if not operator.backend:
-        return ""
-    return (
-        ", keyed state in canonical form" if operator.backend == CANONICAL else f", keyed state by {operator.backend}"
-    )
-
-
-def _others(operator: OperatorReport) -> str:
-    parts = [f"{state.name}: {state.partitions} {state.mode}" for state in operator.operator_states]
-    parts += [f"coordinator {size_text(operator.coordinator_bytes)}"] if operator.coordinator_bytes else []
-    parts += [f"in flight {size_text(operator.channel_bytes)}"] if operator.channel_bytes else []
-    return f"\n  operator state: {', '.join(parts)}" if parts else ""
-
-
-def _state_grid(states: Sequence[StateReport]) -> Grid:
-    grid = _new_grid("  state", "kind", "keys", "entries", "bytes", "removed", "TTL", "skew", "key", "value")
-    for state in states:
-        about = "" if state.keys_exact else "≤ "
-        grid.add_row(
-            f"  {escape(state.name)}",
-            state.kind,
-            "?" if state.keys is None else f"{about}{state.keys:,}",
-            "" if state.entries in {None, state.keys} else f"{about}{state.entries:,}",
-            "?" if state.size_bytes is None else size_text(state.size_bytes),
-            f"{state.tombstones:,}" if state.tombstones else "",
-            ttl_text(state),
-            f"{state.skew.ratio:.1f}" if state.skew else "",
-            escape(_key_text(state)),
-            escape(state.serializers.value) + ("[yellow] (unknown)[/]" if state.serializers.unknown else ""),
-        )
-    return grid
-
-
-def _key_text(state: StateReport) -> str:
-    names = state.serializers
-    return f"{names.key} / {names.namespace}" if names.namespace else names.key
-
-
-def ttl_text(state: StateReport) -> str:
-    """A state's time to live, as far as the files say it."""
-    if state.ttl_ms:
-        return f"{state.ttl_ms / 3_600_000:g} h" if state.ttl_ms >= 3_600_000 else f"{state.ttl_ms / 1000:g} s"
-    return "on" if state.ttl else ""
-
-
-def skew_text(skew: Skew) -> str:
-    """Bars of the key groups in order, and how far the fullest stands out."""
-    return (
-        f"{bars_text(skew.bars)}  {skew.filled} of {skew.key_groups} filled, "
-        f"fullest {skew.max_key_group} holds {skew.max:,}, {skew.ratio:.1f} x the mean of {skew.mean:.4g}"
-    )
-
-
-def bars_text(values: Sequence[int]) -> str:
-    """A bar of eight heights per value; any value that is not 0 is visible."""
-    top = max(values, default=0) or 1
-    return "".join(BAR[-(-value * (len(BAR) - 1) // top)] for value in values)
-
-
-def size_text(count: int) -> str:
-    """Bytes in the largest unit that keeps the number at 1 or more."""
-    size, unit = float(count), 0
-    while size >= 1024 and unit < len(UNITS) - 1:
-        size, unit = size / 1024, unit + 1
-    return f"{count} B" if unit == 0 else f"{size:.1f} {UNITS[unit]}"
-
-
-def render_records(query: StateQuery, records: Sequence[dict[str, Any]], console: Console) -> None:
-    """A grid with a column per field; a row or tuple in one column each field."""
-    rows = [dict(_flat(record)) for record in records]
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    if not rows:
-        console.print(f"no rows in {query.state} of {query.operator}", highlight=False)
+@contextmanager
+def reading_bar(face: Face, *, prints_rows: bool = False) -> Iterator[Tell | None]:
+    """A bar on stderr for long reads; None where nobody looks, or where rows appear on the same terminal meanwhile."""
+    if not face.err.is_terminal or (prints_rows and sys.stdout.isatty()):
+        yield None
         return
-    grid = _new_grid(*names)
-    for row in rows:
-        grid.add_row(*(escape(row.get(name, "")) for name in names))
-    _print_grid(grid, console)
+    columns = (TextColumn("reading"), BarColumn(), DownloadColumn(binary_units=True), TimeRemainingColumn())
+    with Progress(*columns, console=face.err, transient=True, redirect_stdout=False) as progress:
+        task = progress.add_task("", visible=False)
 
+        def tell(done_bytes: int, total_bytes: int) -> None:
+            progress.update(task, completed=done_bytes, total=total_bytes, visible=total_bytes >= BAR_BYTES_MIN)
 
-def _flat(record: dict[str, Any]) -> Iterable[tuple[str, str]]:
-    for name, value in record.items():
-        if name in {"last_access", "timestamp"} and isinstance(value, int):
-            yield name, moment_text(value)
-        elif isinstance(value, dict) and len(value) == 1:
-            yield name, text_of(next(iter(value.values())))
-        elif isinstance(value, dict):
-            yield from ((f"{name}.{field}", text_of(item)) for field, item in value.items())
-        else:
-            yield name, text_of(value)
-
-
-def moment_text(millisecond: int) -> str:
-    """A time in ms since the epoch as UTC; the number when it is none."""
-    try:
-        return f"{datetime.fromtimestamp(millisecond / 1000, UTC):%Y-%m-%d %H:%M:%S}"
-    except (ValueError, OverflowError, OSError):
-        return str(millisecond)
-
-
-def _new_grid(*headings: str) -> Grid:
-    grid = Grid(box=None, header_style="bold", pad_edge=False)
-    for heading in headings:
-        grid.add_column(heading, overflow="fold")
-    return grid
-
-
-def _print_grid(grid: Grid, console: Console) -> None:
-    if not console.is_terminal:
-        console.width = PLAIN_WIDTH
-    console.print(grid)
+        yield tell
 
 
 state = cyclopts.App(name="state", help="State of jobs in checkpoints and savepoints.")

@@ -1,6 +1,7 @@
 """Write rows as Arrow or Parquet.
 
-Types are taken from the values, batch by batch, then unified; a column that cannot be unified is refused with the way out. Batches bound
+Types are taken from the values, batch by batch, then unified; a column that cannot be unified is refused with the way out. Decimals get 38
+digits whatever the values are, so that the files of two days have one schema. Batches bound
 what is in memory as Python objects to `BATCH_ROWS`; the columns themselves are kept until the file is written.
 """
 
@@ -17,6 +18,7 @@ import pyarrow.parquet as parquet
 
 from headrace.core.errors import Invalid, Unsupported
 
+DECIMAL_DIGITS = 38  # the most that Flink's SQL has
 BATCH_ROWS = 20_000  # about 20 MB of small rows as dicts
 ENDINGS = (".parquet", ".arrow")
 
@@ -43,6 +45,7 @@ def write_rows(records: Iterable[dict[str, Any]], target: Path) -> int:
     check_target(target)
     try:
         table = pa.concat_tables(list(_tables(records)), promote_options="permissive")
+        table = table.cast(pa.schema([field.with_type(_steady(field.type)) for field in table.schema]))
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise Unsupported(
             f"a column has values of several types: {error}", hint="write JSON lines with `--json` instead"
@@ -67,3 +70,12 @@ def _tables(records: Iterable[dict[str, Any]]) -> Iterator[Any]:
         yield pa.Table.from_pylist(batch)
     if not any_rows:
         yield pa.table({"key_group": pa.array([], pa.int64())})
+
+
+def _steady(type_: Any) -> Any:
+    """The type that does not depend on how large the values happen to be."""
+    if pa.types.is_decimal(type_):
+        return pa.decimal128(DECIMAL_DIGITS, type_.scale)
+    if pa.types.is_struct(type_):
+        return pa.struct([field.with_type(_steady(field.type)) for field in type_])
+    return pa.list_(_steady(type_.value_type)) if pa.types.is_list(type_) else type_

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
@@ -11,10 +12,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from headrace.core.errors import NotFound, nearest
+from headrace.core.errors import Invalid, NotFound, nearest
 from headrace.state.cells import Row, row_of
+from headrace.state.handles import size_of
 from headrace.state.metadata import OperatorState
 from headrace.state.opening import OpenedHandle, open_operator
+from headrace.state.progress import ReadProgress, Tell
 from headrace.state.report import load_checkpoint
 
 ID_PREFIX_MIN = 4
@@ -36,23 +39,33 @@ class StateQuery:
     unknown_serializers: tuple[str, ...]
     handles: tuple[OpenedHandle, ...]
 
-    def rows(self, key: str | None = None) -> Iterator[Row]:
+    def rows(self, key: str | None = None, *, tell: Tell | None = None) -> Iterator[Row]:
         """The state's rows by key group, or those of one key (see `matches_key`), read while they are taken.
 
+        Args:
+            key: as `matches_key` wants it.
+            tell: hears how many bytes are done, of how many.
+
         Raises:
+            Invalid: no key of this state's type can be meant by `key`.
             Unsupported: rows of this backend cannot be read.
             Corrupt: the files are damaged.
         """
+        progress = ReadProgress(sum(size_of(one.handle) for one in self.handles), tell)
+        is_checked = key is None
         for one in self.handles:
             snapshot = one.rows()
-            for cell in snapshot.cells(self.state):
+            for cell in progress.watch(one.handle, snapshot.cells(self.state)):
                 row = row_of(snapshot.head, cell, f"subtask {one.subtask}")
                 if key is None or matches_key(row.key, key):
                     yield row
+                elif not is_checked:
+                    check_key(key, row.key, snapshot.head.key.name)
+                is_checked = True
 
-    def records(self, key: str | None = None, *, limit: int = 0) -> Iterator[dict[str, Any]]:
+    def records(self, key: str | None = None, *, limit: int = 0, tell: Tell | None = None) -> Iterator[dict[str, Any]]:
         """The rows as name to value; at most `limit`, 0 for all."""
-        rows = self.rows(key)
+        rows = self.rows(key, tell=tell)
         return (record_of(row, self.kind) for row in (islice(rows, limit) if limit else rows))
 
 
@@ -144,6 +157,50 @@ def matches_key(key: Any, wanted: str) -> bool:
             name: text_of(value) for name, value in typed.items()
         }
     return isinstance(typed, list) and [text_of(value) for value in typed] == texts
+
+
+def check_key(wanted: str, known: Any, type_name: str) -> None:
+    """Refuse what a user typed when no key of the type of `known` can match it, rather than look for it in vain.
+
+    Raises:
+        Invalid: another number of fields, or text where a number, truth value or hex is.
+    """
+    fields = list(known.values()) if isinstance(known, dict) else [known]
+    try:
+        typed = json.loads(wanted) if wanted.startswith(("[", "{")) else None
+    except ValueError:
+        typed = None
+    if isinstance(typed, (dict, list)):
+        texts = [text_of(value) for value in (typed.values() if isinstance(typed, dict) else typed)]
+    else:
+        texts = [wanted.strip()] if len(fields) == 1 else [text.strip() for text in wanted.split(",")]
+    may_hold_commas = typed is None and any(isinstance(value, str) for value in fields)
+    fits = len(texts) == len(fields) or (len(texts) > len(fields) and may_hold_commas)
+    if fits and len(texts) == len(fields):
+        fits = all(_may_be(text, value) for text, value in zip(texts, fields, strict=True))
+    if not fits:
+        raise Invalid(
+            f"no key can be {wanted}: keys are of type {type_name}",
+            hint=f"give it as it is printed, such as {key_text(known)}",
+        )
+
+
+def _may_be(text: str, known: Any) -> bool:
+    """Whether a text can be a value of the type of `known`; only of types whose texts are told apart for sure."""
+    if text == "null":
+        return True
+    if isinstance(known, bool):
+        return text in {"true", "false"}
+    if isinstance(known, int):
+        return re.fullmatch(r"-?\d+", text) is not None
+    if isinstance(known, bytes):
+        return re.fullmatch(r"([0-9a-f]{2})*", text) is not None
+    return True
+
+
+def key_text(key: Any) -> str:
+    """A key as it is printed and typed: fields with commas between."""
+    return ",".join(text_of(value) for value in (key.values() if isinstance(key, dict) else [key]))
 
 
 def text_of(value: Any) -> str:

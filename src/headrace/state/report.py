@@ -16,6 +16,7 @@ from headrace.state.codecs import Codec
 from headrace.state.handles import Stream, size_of, streams_of
 from headrace.state.metadata import Metadata, OperatorState, read_metadata
 from headrace.state.opening import TAKE_CANONICAL, OpenedHandle, open_operator
+from headrace.state.progress import ReadProgress, Tell
 from headrace.state.proxy import StateMeta
 from headrace.state.slimstate import SlimSnapshot
 from headrace.state.storage import METADATA, Storage, find_checkpoint
@@ -119,12 +120,13 @@ def load_checkpoint(path: Path) -> tuple[Storage, Metadata]:
     return storage, read_metadata(storage.metadata(), place=str(storage.folder / METADATA))
 
 
-def inspect_checkpoint(path: Path, *, exact: bool = False) -> Inspection:
+def inspect_checkpoint(path: Path, *, exact: bool = False, tell: Tell | None = None) -> Inspection:
     """Report what a checkpoint or savepoint holds.
 
     Args:
         path: its folder, or a job's checkpoint folder (then the newest).
         exact: count keys however large the state is.
+        tell: hears how many bytes of keyed state are counted, of how many.
 
     Raises:
         NotFound, Corrupt, Unsupported: it cannot be read.
@@ -134,7 +136,8 @@ def inspect_checkpoint(path: Path, *, exact: bool = False) -> Inspection:
         size_of(handle) for operator in metadata.operators for sub in operator.subtasks for handle in sub.keyed
     )
     counted = exact or keyed_bytes <= COUNT_BYTES_MAX
-    reports = [_operator(storage, operator, counted=counted) for operator in metadata.operators]
+    progress = ReadProgress(keyed_bytes, tell)
+    reports = [_operator(storage, operator, progress, counted=counted) for operator in metadata.operators]
     stateful = tuple(report for report in reports if report.size_bytes or report.states or report.operator_states)
     streams = _different([stream for operator in metadata.operators for stream in _streams(operator)])
     return Inspection(
@@ -164,10 +167,10 @@ def _different(streams: Iterable[Stream]) -> list[Stream]:
     return list({(stream.path, stream.start, stream.data): stream for stream in streams}.values())
 
 
-def _operator(storage: Storage, operator: OperatorState, *, counted: bool) -> OperatorReport:
+def _operator(storage: Storage, operator: OperatorState, progress: ReadProgress, *, counted: bool) -> OperatorReport:
     opened = open_operator(storage, operator)
     streams = _different(_streams(operator))
-    states, skew, note = _states(opened, operator.max_parallelism, counted=counted)
+    states, skew, note = _states(opened, operator.max_parallelism, progress, counted=counted)
     return OperatorReport(
         id=operator.id,
         uid=operator.uid,
@@ -199,14 +202,14 @@ def _operator_states(operator: OperatorState) -> tuple[OperatorStateReport, ...]
 
 
 def _states(
-    opened: Sequence[OpenedHandle], max_parallelism: int, *, counted: bool
+    opened: Sequence[OpenedHandle], max_parallelism: int, progress: ReadProgress, *, counted: bool
 ) -> tuple[tuple[StateReport, ...], Skew | None, str]:
     """All states, the operator's skew, and why something is not known."""
     metas = {meta.name: (one, meta) for one in opened if one.head for meta in one.head.states}
     tally, note = Tally(), ""
     for one in opened:
         try:
-            _tally(one, tally, counted=counted)
+            _tally(one, tally, progress, counted=counted)
         except Unsupported as error:
             note = str(error).replace("\nhint: ", "; ")
         except HeadraceError as error:
@@ -217,13 +220,13 @@ def _states(
     return reports, skew_of(tally.key_groups, max_parallelism), note
 
 
-def _tally(one: OpenedHandle, tally: Tally, *, counted: bool) -> None:
+def _tally(one: OpenedHandle, tally: Tally, progress: ReadProgress, *, counted: bool) -> None:
     if isinstance(one.snapshot, SlimSnapshot):
         tally.add_files(one.snapshot, entries=not counted)
     if one.snapshot is None:
         raise Unsupported(f"rows of a native {one.backend} checkpoint cannot be read", hint=TAKE_CANONICAL)
     if counted:
-        tally.add_cells(one.snapshot.cells())
+        tally.add_cells(progress.watch(one.handle, one.snapshot.cells()))
 
 
 def _state(one: OpenedHandle, meta: StateMeta, tally: Tally, max_parallelism: int) -> StateReport:

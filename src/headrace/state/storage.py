@@ -34,8 +34,10 @@ def find_checkpoint(path: Path) -> Path:
             f"no such folder: {path}",
             hint="give a checkpoint's or savepoint's folder, or a job's checkpoint folder; one on HDFS or S3 must be copied or mounted",
         )
-    if path.name == METADATA:
+    if path.name == METADATA and path.is_file():
         return path.parent
+    if not path.is_dir():
+        raise NotFound(f"not a folder: {path}", hint="unpack it first, or give the folder that holds `_metadata`")
     if (path / METADATA).is_file():
         return path
     direct = [found.parent for found in path.glob(f"*/{METADATA}")]

@@ -13,14 +13,14 @@ import google_crc32c
 import pytest
 from tests.unit.state import slim_writer as w
 
-from headrace.core.errors import Corrupt, HeadraceError
+from headrace.core.errors import Corrupt, HeadraceError, Invalid
 from headrace.state.codecs import SIMPLE, big_decimal, big_integer, local_date_time, simple_name
 from headrace.state.compression import crc32c, unframe_snappy
 from headrace.state.javadata import DataReader
 from headrace.state.javaobjects import JavaEnum, JavaObject, read_java_object
 from headrace.state.logical_types import LogicalType, logical_type_of
 from headrace.state.proxy import read_head
-from headrace.state.query import matches_key, plain
+from headrace.state.query import check_key, matches_key, plain
 from headrace.state.rowdata import read_array, read_map, read_row
 from headrace.state.serializers import read_snapshot
 from headrace.state.tally import skew_of
@@ -229,6 +229,43 @@ def test_keys_match_what_is_printed() -> None:
     assert matches_key(b"\x01\xff", "01ff")
     assert not matches_key({"f0": "a"}, "b")
     assert plain({"a": [b"\x00", Decimal("1.0"), date(2026, 1, 2)]}) == {"a": ["00", "1.0", "2026-01-02"]}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "known"),
+    [
+        ("abc", {"f0": 7}),
+        ("1,2", {"f0": 7}),
+        ("[1, 2]", {"f0": 7}),
+        ("1.5", 7),
+        ("a", {"f0": "a", "f1": 2}),
+        ("a,b", {"f0": "a", "f1": 2}),
+        ("yes", True),
+        ("xyz", b"\x00"),
+    ],
+)
+def test_keys_of_the_wrong_type_are_refused(wanted: str, known: Any) -> None:
+    """With the type and an example, instead of a long look in vain."""
+    with pytest.raises(Invalid, match="such as"):
+        check_key(wanted, known, "RowData(BIGINT)")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "known"),
+    [
+        ("-8", {"f0": 7}),
+        ("a,b,c", "a"),
+        ('["a"', "a"),
+        ("x,y,2", {"f0": "a", "f1": 2}),
+        ("null", {"f0": 7}),
+        ("ff00", b"\x00"),
+        ("1", {"f0": None}),
+        ('{"f0": 3}', {"f0": 7}),
+    ],
+)
+def test_keys_that_may_be_there_are_looked_for(wanted: str, known: Any) -> None:
+    """What may be a key of the type, also texts with commas or brackets."""
+    check_key(wanted, known, "type")
 
 
 def test_skew_counts_empty_key_groups() -> None:
