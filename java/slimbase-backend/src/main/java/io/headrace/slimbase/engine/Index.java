@@ -9,6 +9,8 @@ final class Index {
     static final int MAX_CODE = 10;
     static final int MAX_DEPTH = 11;
     static final int HEADER = 64;
+    /** At most, by the rule of growth: a slot has 8 bytes, and of a node's slots at least half of 13/16 are taken; rounded up for headers and directories. */
+    static final long BYTES_PER_RECORD = 24;
     private static final int DIRECTORY = 32;
     private static final int TAG_BITS = 24;
 
@@ -74,6 +76,11 @@ final class Index {
                 && Memory.equal(Record.keyAddress(record), key, keyLength);
     }
 
+    /** Whether the key group has never had a record. */
+    boolean isEmpty(int keyGroup) {
+        return Memory.getLong(table + ((long) keyGroup << 3)) == 0;
+    }
+
     private long nodeEntry(int keyGroup, int tag) {
         long entry = Memory.getLong(table + ((long) keyGroup << 3));
         int code = (int) entry & 63;
@@ -81,6 +88,54 @@ final class Index {
             return entry;
         }
         return Memory.getLong((entry & ~63L) + ((long) (tag >>> TAG_BITS + DIRECTORY - code) << 3));
+    }
+
+    /**
+     * Gives a key group that has nothing yet the nodes that so many records would need in the end. Does nothing when there is no memory: the nodes
+     * grow as they must then.
+     */
+    void reserve(int keyGroup, long records) {
+        assert isEmpty(keyGroup) : "key group is not empty: " + keyGroup;
+        int code = 0;
+        while (code < MAX_CODE && 16 * records >= 13L * (8 << code)) {
+            code++;
+        }
+        int depth = 0;
+        while (depth < MAX_DEPTH && 16 * (records >>> depth) >= 13L * (8 << MAX_CODE)) {
+            depth++;
+        }
+        long memory = depth == 0 ? nodes.allocate(nodeBytes(code)) : reserveNodes(depth);
+        if (memory != 0) {
+            Memory.putLong(table + ((long) keyGroup << 3), depth == 0 ? memory + HEADER | code : memory | DIRECTORY + depth);
+        }
+    }
+
+    /** A directory full of empty nodes; 0 when there is no memory. */
+    private long reserveNodes(int depth) {
+        long directory = nodes.allocate(directoryBytes(depth));
+        if (directory == 0) {
+            return 0;
+        }
+        for (int i = 0; i < 1 << depth; i++) {
+            long node = nodes.allocate(nodeBytes(MAX_CODE));
+            if (node == 0) {
+                for (int j = 0; j < i; j++) {
+                    nodes.free((Memory.getLong(directory + ((long) j << 3)) & ~63L) - HEADER, nodeBytes(MAX_CODE));
+                }
+                nodes.free(directory, directoryBytes(depth));
+                return 0;
+            }
+            Memory.putInt(node + 4, depth);
+            Memory.putLong(directory + ((long) i << 3), node + HEADER | MAX_CODE);
+        }
+        return directory;
+    }
+
+    /** The content of the slot where a search for the hash begins: reading it brings it into the cache. */
+    long firstSlot(int keyGroup, long hash) {
+        long entry = nodeEntry(keyGroup, KeyHash.tag(hash));
+        int code = (int) entry & 63;
+        return entry == 0 ? 0 : Memory.getLong((entry & ~63L) + ((hash >>> 40 & (8 << code) - 1) << 3));
     }
 
     /** Makes room for one more record, so that {@link #insert} cannot fail. False when there is no memory; nothing has changed then. */

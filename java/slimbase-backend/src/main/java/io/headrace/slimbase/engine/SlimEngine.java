@@ -47,6 +47,14 @@ public final class SlimEngine implements AutoCloseable {
     private boolean restoring;
     private int shortagesSeen;
 
+    /** Of the file being restored: the key group that it is at, the highest identity and hash it had of it; no identity is above {@link #IDENTITIES}. */
+    private int ascendingGroup = -1;
+
+    private int ascendingIdentity;
+    private long ascendingHash;
+    /** Keeps the compiler from leaving the reads of {@link #announceRestored} out. */
+    private long announced;
+
     private int lastKeyGroup;
     private int lastIdentity;
     private long lastHash;
@@ -418,12 +426,29 @@ public final class SlimEngine implements AutoCloseable {
 
     // --- restore ---------------------------------------------------------------------------------------------------------
 
-
-
     /** What follows belongs to one file. */
     public void beginRestoredSegment() {
         log.closeSegment();
         restoring = true;
+        ascendingGroup = -1;
+    }
+
+    /** The file's entries of this key group come next; so many of them are records that the index will hold, about. */
+    public void beginRestoredKeyGroup(int keyGroup, int records) {
+        boolean isEmpty = index.isEmpty(keyGroup - firstKeyGroup);
+        ascendingGroup = keyGroup;
+        ascendingIdentity = isEmpty ? -1 : IDENTITIES;
+        // Memory of nodes stays with the index, so nothing is taken in advance that the log might want.
+        if (isEmpty && records > 0 && budget.usedBytes() + Index.BYTES_PER_RECORD * records < budget.limitBytes() * RESTORE_SHARE) {
+            index.reserve(keyGroup - firstKeyGroup, records);
+        }
+    }
+
+    /** An entry comes soon: what its lookup will read is fetched, for several at once, where one by one each would wait for memory. */
+    public void announceRestored(int keyGroup, int identity, long key, int keyLength) {
+        if (keyGroup != ascendingGroup || ascendingIdentity == IDENTITIES) {
+            announced += index.firstSlot(keyGroup - firstKeyGroup, KeyHash.hash(identity, key, keyLength));
+        }
     }
 
     /** An entry of the file; `flags` are the file's: 1 tombstone, 2 chained. */
@@ -432,7 +457,7 @@ public final class SlimEngine implements AutoCloseable {
         boolean tombstone = (flags & 1) != 0;
         boolean chained = (flags & 2) != 0;
         makeRoom(Record.sizeOf(chained, keyLength, valueLength), identity);
-        long found = find(keyGroup, identity, key, keyLength);
+        long found = findRestored(keyGroup, identity, key, keyLength);
         if (tombstone) {
             if (found != 0) {
                 removeFound(key, keyLength, false);
@@ -452,6 +477,32 @@ public final class SlimEngine implements AutoCloseable {
             record = swing(Record.header(keyGroup, identity) | Record.HAS_PREV, 0, key, keyLength, valueLength);
         }
         Memory.copy(value, Record.valueAddress(record), valueLength);
+    }
+
+    /**
+     * Like {@link #find}, without looking when the key must be new: its key group had nothing before this file, and its hash is above those of all that the
+     * file had of it so far. That is so for nearly all entries of the first file, because files are ordered by hash; where a file is not, the index is asked.
+     */
+    private long findRestored(int keyGroup, int identity, long key, int keyLength) {
+        if (keyGroup != ascendingGroup) {
+            beginRestoredKeyGroup(keyGroup, 0);
+        }
+        if (identity < ascendingIdentity) {
+            return find(keyGroup, identity, key, keyLength);
+        }
+        long hash = KeyHash.hash(identity, key, keyLength);
+        if (identity == ascendingIdentity && Long.compareUnsigned(hash, ascendingHash) <= 0) {
+            return find(keyGroup, identity, key, keyLength);
+        }
+        ascendingIdentity = identity;
+        ascendingHash = hash;
+        lastKeyGroup = keyGroup;
+        lastIdentity = identity;
+        lastHash = hash;
+        lastRecord = 0;
+        lastMoves = moves;
+        findStamp++;
+        return 0;
     }
 
     /** The file's segment; null when it had nothing for this engine. It may be retired already, when memory is short. */

@@ -5,8 +5,13 @@ import io.headrace.slimbase.engine.Memory;
 /**
  * Takes blocks in order and hands out the entries of a key-group range. Every length is checked before it is used, and every extent must begin
  * where the one before ends.
+ *
+ * <p>Entries go out in lots: a lot is parsed and announced first, then handed out. A lot never spans two key groups.
  */
 final class BlockParser implements AutoCloseable {
+    /** Entries of a lot: enough loads under way at once for any processor, and what they fetch stays in the first-level cache. */
+    private static final int LOT = 32;
+
     private final String name;
     private final Footer footer;
     private final int lastExtent;
@@ -16,6 +21,12 @@ final class BlockParser implements AutoCloseable {
     private boolean started;
     private long scratch;
     private int scratchBytes;
+
+    private final int[] lotIdentities = new int[LOT];
+    private final int[] lotFlags = new int[LOT];
+    private final long[] lotKeys = new long[LOT];
+    private final int[] lotKeyLengths = new int[LOT];
+    private final int[] lotValueLengths = new int[LOT];
 
     private byte[] raw;
     private int at;
@@ -39,11 +50,29 @@ final class BlockParser implements AutoCloseable {
         started = true;
         load();
         while (at < end && extent <= lastExtent) {
-            parseEntry();
-            left--;
+            if (left == footer.entryCounts[extent]) {
+                visitor.keyGroup(footer.keyGroups[extent], left);
+            }
+            int count = 0;
+            while (count < LOT && count < left && at < end) {
+                parseEntry(count++);
+            }
+            handOut(footer.keyGroups[extent], count);
+            left -= count;
             if (left == 0) {
                 nextExtent();
             }
+        }
+    }
+
+    private void handOut(int keyGroup, int count) {
+        for (int i = 0; i < count; i++) {
+            visitor.ahead(keyGroup, lotIdentities[i], lotKeys[i], lotKeyLengths[i]);
+        }
+        for (int i = 0; i < count; i++) {
+            long key = lotKeys[i];
+            int keyLength = lotKeyLengths[i];
+            visitor.entry(keyGroup, lotIdentities[i], lotFlags[i], key, keyLength, key + keyLength, lotValueLengths[i]);
         }
     }
 
@@ -80,7 +109,7 @@ final class BlockParser implements AutoCloseable {
         Memory.copyFromArray(raw, 0, end, scratch);
     }
 
-    private void parseEntry() {
+    private void parseEntry(int place) {
         int flags = raw[at++] & 0xFF;
         int stateId = varInt();
         int keyLength = varInt();
@@ -99,11 +128,12 @@ final class BlockParser implements AutoCloseable {
                             + ", value_bytes="
                             + valueLength);
         }
-        long key = scratch + at;
+        lotKeys[place] = scratch + at;
+        lotKeyLengths[place] = keyLength;
+        lotValueLengths[place] = valueLength;
+        lotIdentities[place] = stateId << 1 | (flags & FileFormat.ENTRY_AUX) >>> 2;
+        lotFlags[place] = flags & (FileFormat.ENTRY_TOMBSTONE | FileFormat.ENTRY_CHAINED);
         at += keyLength + valueLength;
-        int identity = stateId << 1 | (flags & FileFormat.ENTRY_AUX) >>> 2;
-        int entryFlags = flags & (FileFormat.ENTRY_TOMBSTONE | FileFormat.ENTRY_CHAINED);
-        visitor.entry(footer.keyGroups[extent], identity, entryFlags, key, keyLength, key + keyLength, valueLength);
     }
 
     private int varInt() {

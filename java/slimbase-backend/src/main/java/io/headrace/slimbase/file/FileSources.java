@@ -72,6 +72,8 @@ public final class FileSources {
         private final String name;
         private final FSDataInputStream stream;
         private final long length;
+        /** Where the stream stands; asking it costs a system call on local files. -1 after a read that failed. */
+        private long at;
 
         StreamSource(String name, FSDataInputStream stream, long length) {
             this.name = name;
@@ -91,9 +93,10 @@ public final class FileSources {
 
         @Override
         public void read(long position, byte[] to, int offset, int bytes) throws IOException {
-            if (stream.getPos() != position) {
+            if (at != position) {
                 stream.seek(position);
             }
+            at = -1;
             int done = 0;
             while (done < bytes) {
                 int count = stream.read(to, offset + done, bytes - done);
@@ -102,6 +105,7 @@ public final class FileSources {
                 }
                 done += count;
             }
+            at = position + bytes;
         }
 
         @Override

@@ -18,6 +18,8 @@ import net.jpountz.lz4.LZ4SafeDecompressor;
  */
 public final class SegmentReader implements Closeable {
     private static final LZ4Factory LZ4 = LZ4Factory.fastestInstance();
+    /** What an array can hold, header included. */
+    private static final long BLOCK_BYTES_LIMIT = Integer.MAX_VALUE - 64;
 
     private final FileSource source;
     private final Footer footer;
@@ -87,24 +89,27 @@ public final class SegmentReader implements Closeable {
     public Block readBlock(int number) throws IOException {
         long offset = footer.blockOffsets[number];
         long body = footer.blockEnd(number) - offset - FileFormat.BLOCK_HEADER_BYTES;
-        byte[] header = new byte[FileFormat.BLOCK_HEADER_BYTES];
-        Footer.read(source, offset, header, header.length);
-        ByteBuffer fields = ByteBuffer.wrap(header).order(ByteOrder.LITTLE_ENDIAN);
+        if (body > BLOCK_BYTES_LIMIT) {
+            throw Corruption.corrupt("block is too large", source.name(), "block=" + number + ", bytes=" + body);
+        }
+        // The footer says where the block ends, so that header and bytes come with one read.
+        int bytes = FileFormat.BLOCK_HEADER_BYTES + (int) body;
+        stored = stored.length < bytes ? new byte[bytes] : stored;
+        Footer.read(source, offset, stored, bytes);
+        ByteBuffer fields = ByteBuffer.wrap(stored).order(ByteOrder.LITTLE_ENDIAN);
         int rawBytes = fields.getInt();
         int storedBytes = fields.getInt();
         int codec = fields.getInt();
         int crc = fields.getInt();
         checkLengths(number, rawBytes, storedBytes, codec, body);
-        stored = stored.length < storedBytes ? new byte[storedBytes] : stored;
-        Footer.read(source, offset + FileFormat.BLOCK_HEADER_BYTES, stored, storedBytes);
         checksum.reset();
-        checksum.update(header, 0, FileFormat.BLOCK_CHECKED_BYTES);
-        checksum.update(stored, 0, storedBytes);
+        checksum.update(stored, 0, FileFormat.BLOCK_CHECKED_BYTES);
+        checksum.update(stored, FileFormat.BLOCK_HEADER_BYTES, storedBytes);
         if ((int) checksum.getValue() != crc) {
             throw Corruption.checksum(source.name(), "block=" + number, crc, (int) checksum.getValue());
         }
         if (codec == FileFormat.CODEC_NONE) {
-            return new Block(number, Arrays.copyOf(stored, storedBytes), storedBytes);
+            return new Block(number, Arrays.copyOfRange(stored, FileFormat.BLOCK_HEADER_BYTES, bytes), storedBytes);
         }
         return new Block(number, decompress(number, storedBytes, rawBytes), rawBytes);
     }
@@ -130,7 +135,7 @@ public final class SegmentReader implements Closeable {
         byte[] raw = new byte[rawBytes];
         int bytes;
         try {
-            bytes = decompressor.decompress(stored, 0, storedBytes, raw, 0, rawBytes);
+            bytes = decompressor.decompress(stored, FileFormat.BLOCK_HEADER_BYTES, storedBytes, raw, 0, rawBytes);
         } catch (LZ4Exception e) {
             throw Corruption.corrupt("block does not decompress", source.name(), "block=" + number, e);
         }

@@ -17,10 +17,10 @@ import org.apache.flink.runtime.state.KeyGroupRange;
 
 /**
  * Reads one file's blocks on a transfer thread, for another thread that applies them. At most {@link #AHEAD} blocks wait, so a file takes
- * 256 KiB however large it is.
+ * 1 MiB however large it is (unless its entries are).
  */
 final class FileFetcher implements Callable<Void> {
-    static final int AHEAD = 8;
+    static final int AHEAD = 32;
 
     /** Opens the file; called on the transfer thread. */
     interface Opening {

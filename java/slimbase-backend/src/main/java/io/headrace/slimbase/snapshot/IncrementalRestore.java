@@ -44,6 +44,8 @@ final class IncrementalRestore<K> {
         final int[] ids;
         final boolean isTimers;
         final boolean isReusable;
+        /** Whether entries may be more than records: a list is several. */
+        final boolean hasLists;
 
         Job(FileFetcher fetcher, FileReference reference, StateIds ids, boolean isTimers) {
             this.fetcher = fetcher;
@@ -51,6 +53,7 @@ final class IncrementalRestore<K> {
             this.ids = ids.translated;
             this.isTimers = isTimers;
             this.isReusable = !isTimers && ids.isSame;
+            this.hasLists = ids.hasLists;
         }
     }
 
@@ -58,6 +61,7 @@ final class IncrementalRestore<K> {
     private static final class StateIds {
         final int[] translated = new int[STATE_IDS];
         boolean isSame = true;
+        boolean hasLists;
 
         StateIds() {
             java.util.Arrays.fill(translated, -1);
@@ -173,6 +177,7 @@ final class IncrementalRestore<K> {
                 ids.translated[state.stateId] = context.registry().queueStateId(state.name);
             } else {
                 ids.put(state.stateId, registerState(state, snapshot).stateId());
+                ids.hasLists |= state.kind == StateKind.LIST;
             }
         }
         return ids;
@@ -204,20 +209,36 @@ final class IncrementalRestore<K> {
         SlimEngine engine = context.engine();
         int before = engine.segmentCount();
         engine.beginRestoredSegment();
-        job.fetcher.drain(
-                (keyGroup, identity, flags, key, keyLength, value, valueLength) ->
-                        engine.restoreEntry(
-                                keyGroup,
-                                ourId(job, identity) * 2 + (identity & 1),
-                                flags,
-                                key,
-                                keyLength,
-                                value,
-                                valueLength));
+        job.fetcher.drain(new StateEntries(job));
         Segment segment = engine.endRestoredSegment();
         // A file that filled two segments stands for neither of them.
         if (segment != null && job.isReusable && engine.segmentCount() == before + 1) {
             segment.setTag(job.reference);
+        }
+    }
+
+    /** Hands a file's entries to the engine, with the states' ids as they are here. */
+    private final class StateEntries implements EntryVisitor {
+        private final SlimEngine engine = context.engine();
+        private final Job job;
+
+        StateEntries(Job job) {
+            this.job = job;
+        }
+
+        @Override
+        public void keyGroup(int keyGroup, int entries) {
+            engine.beginRestoredKeyGroup(keyGroup, job.hasLists ? 0 : entries);
+        }
+
+        @Override
+        public void ahead(int keyGroup, int identity, long key, int keyLength) {
+            engine.announceRestored(keyGroup, ourId(job, identity) * 2 + (identity & 1), key, keyLength);
+        }
+
+        @Override
+        public void entry(int keyGroup, int identity, int flags, long key, int keyLength, long value, int valueLength) {
+            engine.restoreEntry(keyGroup, ourId(job, identity) * 2 + (identity & 1), flags, key, keyLength, value, valueLength);
         }
     }
 
