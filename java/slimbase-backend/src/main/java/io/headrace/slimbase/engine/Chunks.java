@@ -83,7 +83,7 @@ final class Chunks {
             }
             budget.release(-bytes);
         }
-        long address = allocator.allocate(bytes);
+        long address = allocator.allocate(bytes, budget.limitBytes() - budget.usedBytes());
         if (address == 0) {
             budget.release(bytes);
             return 0;

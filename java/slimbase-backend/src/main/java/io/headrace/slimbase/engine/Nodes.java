@@ -79,7 +79,7 @@ final class Nodes {
                 return false;
             }
         }
-        long address = allocator.allocate(wanted);
+        long address = allocator.allocate(wanted, budget.limitBytes() - budget.usedBytes());
         if (address == 0) {
             budget.release(wanted);
             return false;

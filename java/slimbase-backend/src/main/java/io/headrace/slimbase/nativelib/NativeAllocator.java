@@ -25,10 +25,15 @@ public final class NativeAllocator implements Allocator {
 
     @Override
     public long allocate(long bytes) {
+        return allocate(bytes, 0);
+    }
+
+    @Override
+    public long allocate(long bytes, long roomBytes) {
         if (bytes < HUGE) {
             return small.allocate(bytes);
         }
-        long spare = bytes == SpareChunks.BYTES ? SPARES.take() : 0;
+        long spare = bytes == SpareChunks.BYTES ? SPARES.take(roomBytes) : 0;
         return spare != 0 ? spare : NativeSlim.alloc(bytes, true);
     }
 
