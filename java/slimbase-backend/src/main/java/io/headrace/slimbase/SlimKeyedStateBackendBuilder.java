@@ -9,6 +9,7 @@ import io.headrace.slimbase.registry.StateRegistry;
 import io.headrace.slimbase.snapshot.RestoredState;
 import io.headrace.slimbase.snapshot.SlimCheckpointStrategy;
 import io.headrace.slimbase.snapshot.SlimRestore;
+import io.headrace.slimbase.snapshot.WarmUp;
 import org.apache.flink.core.fs.CloseableRegistry;
 import org.apache.flink.runtime.execution.CancelTaskException;
 import org.apache.flink.runtime.memory.OpaqueMemoryResource;
@@ -57,6 +58,7 @@ final class SlimKeyedStateBackendBuilder<K> {
     }
 
     SlimKeyedStateBackend<K> build() throws BackendBuildingException {
+        WarmUp.start();
         KeyGroupRange range = parameters.getKeyGroupRange();
         MemoryBudget budget = lease.getResourceHandle().budget();
         StateRegistry registry = new StateRegistry();
