@@ -50,7 +50,8 @@ def _run(backend: Backend, state_bytes: int, run: Run) -> dict[str, Any]:
     except ForkFailed as error:
         run.leave_out(f"checkpoint {backend.name}", str(error))
         return {}
-    return {**_summary(result["incremental"]), "full": result["full"], "rounds": result["incremental"]}
+    raw = {"full": result["full"], "rounds": result["incremental"], "restores": result["restores"]}
+    return {**_summary(result["incremental"]), **raw}
 
 
 def _summary(rounds: list[dict[str, float]]) -> dict[str, float]:

@@ -13,6 +13,7 @@ import org.apache.flink.runtime.execution.Environment;
 import org.apache.flink.runtime.state.CheckpointableKeyedStateBackend;
 import org.apache.flink.runtime.state.KeyGroupRange;
 import org.apache.flink.runtime.state.KeyedStateBackendParametersImpl;
+import org.apache.flink.runtime.state.KeyedStateHandle;
 import org.apache.flink.runtime.state.StateBackend;
 import org.apache.flink.runtime.state.StateBackendLoader;
 import org.apache.flink.runtime.state.VoidNamespace;
@@ -33,10 +34,15 @@ public final class BackendUnderTest<K> implements AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(BackendUnderTest.class);
     private static final long MANAGED_BYTES_DEFAULT = 1L << 30;
 
+    private final StateBackend factory;
+    private final TypeSerializer<K> keys;
     private final CheckpointableKeyedStateBackend<K> backend;
     private final Environment environment;
 
-    private BackendUnderTest(CheckpointableKeyedStateBackend<K> backend, Environment environment) {
+    private BackendUnderTest(
+            StateBackend factory, TypeSerializer<K> keys, CheckpointableKeyedStateBackend<K> backend, Environment environment) {
+        this.factory = factory;
+        this.keys = keys;
         this.backend = backend;
         this.environment = environment;
     }
@@ -52,10 +58,19 @@ public final class BackendUnderTest<K> implements AutoCloseable {
         StateBackend made = StateBackendLoader.loadStateBackendFromConfig(configuration, loader, LOG);
         long managedBytes = arguments.number("managed-bytes", MANAGED_BYTES_DEFAULT);
         Environment environment = BenchEnvironment.create(configuration, folder, managedBytes);
-        return new BackendUnderTest<>(made.createKeyedStateBackend(parameters(environment, keys)), environment);
+        CheckpointableKeyedStateBackend<K> backend = made.createKeyedStateBackend(parameters(environment, keys, List.of()));
+        return new BackendUnderTest<>(made, keys, backend, environment);
     }
 
-    private static <K> KeyedStateBackendParametersImpl<K> parameters(Environment environment, TypeSerializer<K> keys) {
+    /** Gives this backend up and restores another one from the checkpoint, as a task does that runs again on its TaskManager. */
+    public BackendUnderTest<K> restored(KeyedStateHandle checkpoint) throws Exception {
+        backend.dispose();
+        return new BackendUnderTest<>(
+                factory, keys, factory.createKeyedStateBackend(parameters(environment, keys, List.of(checkpoint))), environment);
+    }
+
+    private static <K> KeyedStateBackendParametersImpl<K> parameters(
+            Environment environment, TypeSerializer<K> keys, List<KeyedStateHandle> handles) {
         return new KeyedStateBackendParametersImpl<>(
                 environment,
                 environment.getJobID(),
@@ -67,7 +82,7 @@ public final class BackendUnderTest<K> implements AutoCloseable {
                 TtlTimeProvider.DEFAULT,
                 new UnregisteredMetricsGroup(),
                 (name, value) -> {},
-                List.of(),
+                handles,
                 new CloseableRegistry(),
                 1.0);
     }

@@ -1,9 +1,14 @@
 package io.headrace.statebench.checkpoint;
 
+import com.sun.management.OperatingSystemMXBean;
 import io.headrace.statebench.Arguments;
 import io.headrace.statebench.BackendUnderTest;
 import io.headrace.statebench.Json;
 import java.io.File;
+import java.io.IOException;
+import java.lang.management.ManagementFactory;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -16,38 +21,46 @@ import org.apache.flink.api.common.typeutils.base.array.BytePrimitiveArraySerial
 /**
  * Incremental checkpoints of a large state of which little changes; prints one JSON object.
  *
- * <p>`--records N --value-bytes 100 --changed-percent 1 --rounds N --folder PATH --conf ...`. Steps: load N values, wait for
+ * <p>`--records N --value-bytes 100 --changed-percent 1 --rounds N --restores N --folder PATH --conf ...`. Steps: load N values, wait for
  * background work, one full checkpoint; then rounds of: change 1 % of the keys, checkpoint, confirm, wait for background
  * work, as there is time for it between the checkpoints of a job. Several rounds, because RocksDB's compaction rewrites (and
- * so uploads again) older files only every few checkpoints. Bytes are counted on disk, not believed; half of each value is random, so that compression has something to do but no miracle.
+ * so uploads again) older files only every few checkpoints. Then the newest checkpoint is restored, some times over: the first one warms
+ * the code that reads files. Bytes are counted on disk, not believed; half of each value is random, so that compression has something to do but no miracle.
  */
 public final class CheckpointBench {
 
     private static final long SCRAMBLE = 2_654_435_761L;
     private static final int PERCENT = 100;
+    /** Field 15 of proc(5)'s `stat`, counted from the one after the name; in units of USER_HZ, 100 a second on every Linux. */
+    private static final int STAT_SYSTEM_TIME = 12;
 
-    private final BackendUnderTest<Long> backend;
-    private final ValueState<byte[]> state;
+    private static final long TICK_MS = 10;
+
+    private BackendUnderTest<Long> backend;
+    private ValueState<byte[]> state;
     private final long n;
     private final int valueBytes;
     private final SnapshotTimer timer;
     private long changes;
 
     private CheckpointBench(BackendUnderTest<Long> backend, Arguments arguments) throws Exception {
-        this.backend = backend;
-        this.state = backend.state(new ValueStateDescriptor<>("value", BytePrimitiveArraySerializer.INSTANCE));
+        use(backend);
         this.n = arguments.number("records", 1_000_000);
         this.valueBytes = (int) arguments.number("value-bytes", 100);
         this.timer = new SnapshotTimer(backend.keyed(), new File(arguments.required("folder"), "checkpoints"));
     }
 
+    private void use(BackendUnderTest<Long> opened) throws Exception {
+        backend = opened;
+        state = opened.state(new ValueStateDescriptor<>("value", BytePrimitiveArraySerializer.INSTANCE));
+    }
+
     /** Measures as told and prints the result. */
     public static void main(String[] words) throws Exception {
         Arguments arguments = new Arguments(words);
-        try (BackendUnderTest<Long> backend = BackendUnderTest.open(arguments, LongSerializer.INSTANCE)) {
-            System.out.println(Json.render(new CheckpointBench(backend, arguments).measure(arguments)));
-            System.out.flush();
-        }
+        CheckpointBench bench = new CheckpointBench(BackendUnderTest.open(arguments, LongSerializer.INSTANCE), arguments);
+        System.out.println(Json.render(bench.measure(arguments)));
+        System.out.flush();
         // Backends leave non-daemon threads behind.
         System.exit(0);
     }
@@ -71,7 +84,33 @@ public final class CheckpointBench {
         result.put("changed_records", changed);
         result.put("incremental", rounds);
         check();
+        List<Object> restores = new ArrayList<>();
+        for (long restore = 0; restore < arguments.number("restores", 3); restore++) {
+            restores.add(restore());
+            check();
+        }
+        result.put("restores", restores);
         return result;
+    }
+
+    /** Builds a backend anew from the newest checkpoint, until its state can be read. */
+    private Map<String, Object> restore() throws Exception {
+        OperatingSystemMXBean process = (OperatingSystemMXBean) ManagementFactory.getOperatingSystemMXBean();
+        long cpu = process.getProcessCpuTime();
+        long system = systemTicks();
+        long begin = System.nanoTime();
+        use(backend.restored(timer.newest()));
+        Map<String, Object> figures = new LinkedHashMap<>();
+        figures.put("restore_ms", (System.nanoTime() - begin) / 1e6);
+        figures.put("cpu_ms", (process.getProcessCpuTime() - cpu) / 1e6);
+        figures.put("system_ms", (systemTicks() - system) * TICK_MS);
+        return figures;
+    }
+
+    /** The kernel's share of this process's CPU time: above all, finding and zeroing pages. */
+    private static long systemTicks() throws IOException {
+        String stat = Files.readString(Path.of("/proc/self/stat"));
+        return Long.parseLong(stat.substring(stat.lastIndexOf(')') + 2).split(" ")[STAT_SYSTEM_TIME]);
     }
 
     /** Changes a share of the keys spread over the whole range: every 1/share-th, another offset each round. */

@@ -17,6 +17,8 @@ import org.apache.flink.runtime.state.CheckpointStorageLocationReference;
 import org.apache.flink.runtime.state.CheckpointStreamFactory;
 import org.apache.flink.runtime.state.CheckpointableKeyedStateBackend;
 import org.apache.flink.runtime.state.KeyedStateHandle;
+import org.apache.flink.runtime.state.SharedStateRegistry;
+import org.apache.flink.runtime.state.SharedStateRegistryImpl;
 import org.apache.flink.runtime.state.SnapshotResult;
 import org.apache.flink.runtime.state.filesystem.FsCheckpointStorageAccess;
 
@@ -32,6 +34,10 @@ final class SnapshotTimer {
     private final FsCheckpointStorageAccess storage;
     private final Path folder;
     private long checkpoint;
+    /** The JobManager's: puts real files in the place of a backend's placeholders. */
+    private final SharedStateRegistry registry = new SharedStateRegistryImpl();
+
+    private KeyedStateHandle newest;
 
     SnapshotTimer(CheckpointableKeyedStateBackend<?> backend, File folder) throws IOException {
         this.backend = backend;
@@ -64,8 +70,15 @@ final class SnapshotTimer {
         figures.put("bytes", folderBytes() - bytes);
         figures.put("bytes_reported", result.getJobManagerOwnedSnapshot().getCheckpointedSize());
         figures.put("bytes_whole", result.getStateSize());
+        newest = result.getJobManagerOwnedSnapshot();
+        newest.registerSharedStates(registry, checkpoint);
         ((CheckpointListener) backend).notifyCheckpointComplete(checkpoint);
         return figures;
+    }
+
+    /** The checkpoint taken last, to restore from. */
+    KeyedStateHandle newest() {
+        return newest;
     }
 
     private long folderBytes() throws IOException {
