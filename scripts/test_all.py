@@ -103,7 +103,14 @@ def groups(*, long: bool) -> list[Group]:
                 "-Dslimbase.seeds=50",
                 "-Dslimbase.model.ops=1000000",
             ),
-            pytest_group("chaos", "tests/chaos", "-p", "no:randomly", HEADRACE_TEST_KILLS="50"),
+            pytest_group(
+                "chaos",
+                "tests/chaos",
+                "tests/cluster/test_quality_recount.py",
+                "-p",
+                "no:randomly",
+                HEADRACE_TEST_KILLS="50",
+            ),
         ]
     return [
         pytest_group("quick", "tests/unit", "tests/golden", "tests/tidy"),

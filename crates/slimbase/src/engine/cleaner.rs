@@ -195,7 +195,7 @@ impl Engine {
             return self.clean_tombstone(record, &place, key, victim);
         }
         match place.found {
-            Some((_, found)) if found == record => self.clean_live(record, at, &place, key),
+            Some((_, found)) if found == record => self.clean_live(record, at, &place, key, victim),
             Some((_, found)) if found.has(CHAINED) && self.continues(found, record) => self.clean_list(&place, found),
             _ => Ok(true),
         }
@@ -224,13 +224,18 @@ impl Engine {
         Ok(true)
     }
 
-    fn clean_live(&mut self, record: Record, at: u64, place: &Place, key: &[u8]) -> Result<bool> {
+    fn clean_live(&mut self, record: Record, at: u64, place: &Place, key: &[u8], victim: SegmentSlot) -> Result<bool> {
         // SAFETY: as in `clean`.
         let value = unsafe { record.value() };
         if record.header() & (AUX | CHAINED) == 0 {
             let filter = &self.filters[(place.identity() >> 1) as usize];
             if filter.as_ref().is_some_and(|keep| !keep(key, value)) {
-                self.remove_found(place, key, false);
+                // An older version in a file would come back with the next restore.
+                let older = record.has(HAS_PREV) && self.log.has_older(victim);
+                if older && !self.has_cleaning_room(record.size())? {
+                    return Ok(false);
+                }
+                self.remove_found(place, key, older);
                 return Ok(true);
             }
         }

@@ -32,7 +32,7 @@ pub const MAX_STATE_ID: u32 = 1023;
 pub const MAX_KEY_GROUPS: u32 = 1 << 15;
 
 /// Asked with key and value when a record is moved by cleaning: whether it is still wanted (its time to live). What is
-/// unwanted once stays so, and so do older versions of it: no tombstone is written, and a restore may bring one back.
+/// unwanted once stays so.
 pub type Filter = Box<dyn Fn(&[u8], &[u8]) -> bool + Send>;
 
 /// What an engine is opened with.

@@ -42,11 +42,11 @@ impl Engine {
             Some((slot, _)) if chained => {
                 // SAFETY: the slot was found since the index was last written.
                 let head = unsafe { *slot } & ADDRESS_MASK;
-                self.swing(&place, slot, place.header | CHAINED, head, entry.key, length)
+                self.swing(&place, slot, place.header | CHAINED | HAS_PREV, head, entry.key, length)
             }
             Some((slot, _)) => {
                 self.supersede(slot);
-                self.swing(&place, slot, place.header, 0, entry.key, length)
+                self.swing(&place, slot, place.header | HAS_PREV, 0, entry.key, length)
             }
         };
         // SAFETY: the record was just appended with room for the value.

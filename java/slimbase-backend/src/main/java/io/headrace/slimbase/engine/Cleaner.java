@@ -124,8 +124,12 @@ final class Cleaner {
             start(oldestExpired());
         }
         choose();
+    }
+
+    /** Called before a barrier: when memory is short, an engine that nobody writes to does here what appends would pay for. */
+    void spend() {
         if (victim != null && engine.isMemoryShort()) {
-            step(BARRIER_BYTES); // an engine that nobody writes to pays for nothing else
+            step(BARRIER_BYTES);
         }
     }
 

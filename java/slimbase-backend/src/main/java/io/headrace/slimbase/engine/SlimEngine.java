@@ -247,10 +247,9 @@ public final class SlimEngine implements AutoCloseable {
             return false;
         }
         makeRoom(Record.sizeOf(false, keyLength, 0), identity);
-        if (lastMoves != moves) {
-            find(keyGroup, identity, key, keyLength);
-        }
-        removeFound(key, keyLength, true);
+        if (lastMoves == moves || find(keyGroup, identity, key, keyLength) != 0) {
+            removeFound(key, keyLength, true);
+        } // else it had expired, and cleaning was faster
         return true;
     }
 
@@ -415,10 +414,12 @@ public final class SlimEngine implements AutoCloseable {
 
     /** The barrier: the current epoch's segments are sealed. Returns all segments, pinned until the view is closed. */
     public SnapshotView seal() {
+        // What cleaning moves goes into the epoch that ends: it is in the snapshot.
+        relieve();
+        cleaner.spend();
         log.nextEpoch();
         chunks.releaseUnread();
         cleaner.barrier();
-        relieve();
         List<SegmentView> views = log.sealedViews();
         long pin = pins.pin();
         return new SnapshotView(views, () -> pins.unpin(pin));
