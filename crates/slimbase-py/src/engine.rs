@@ -4,6 +4,8 @@
 //! behind its length, so that the delimiters of the stored form cannot be mistaken.
 
 use crate::{guarded, identity, raise};
+use pyo3::conversion::FromPyObjectOwned;
+use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 use slimbase::checkpoint::Checkpointer;
@@ -14,7 +16,7 @@ use slimbase::storage::LocalStorage;
 use slimbase::{Error, Kind};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, TryLockError};
 
 const VALUE: u8 = 0;
 const LIST: u8 = 1;
@@ -147,8 +149,14 @@ impl Engine {
         work: impl FnOnce(&mut Inner) -> slimbase::Result<T> + Send,
     ) -> PyResult<T> {
         let outcome = match self.inner.try_lock() {
-            Ok(mut guard) => guarded(operation, || work(opened(&mut guard)?)),
-            Err(_) => return self.long(py, operation, work),
+            // The guard moves in, so that a panic poisons the lock: the engine may be half-changed.
+            Ok(guard) => guarded(operation, move || {
+                let mut guard = guard;
+                work(opened(&mut guard)?)
+            }),
+            Err(TryLockError::WouldBlock) => return self.long(py, operation, work),
+            // Waiting here would wait for the very guard that this error holds.
+            Err(TryLockError::Poisoned(_)) => Err(left_by_a_panic().during(operation)),
         };
         outcome.map_err(|error| raise(py, &error))
     }
@@ -162,13 +170,26 @@ impl Engine {
     ) -> PyResult<T> {
         let outcome = py.detach(|| {
             guarded(operation, || {
-                let broken = |_| Error::new(Kind::Internal, "engine was left by a panic").hint("restore a checkpoint");
-                let mut guard = self.inner.lock().map_err(broken)?;
+                let mut guard = self.inner.lock().map_err(|_| left_by_a_panic())?;
                 work(opened(&mut guard)?)
             })
         });
         outcome.map_err(|error| raise(py, &error))
     }
+}
+
+fn left_by_a_panic() -> Error {
+    Error::new(Kind::Internal, "engine was left by a panic").hint("restore a checkpoint")
+}
+
+/// A whole number of Python's; one that has no place in the type is `Invalid`, as other values out of range are.
+fn whole<'py, T: FromPyObjectOwned<'py>>(object: &Bound<'py, PyAny>) -> PyResult<T> {
+    object.extract::<T>().map_err(Into::into).map_err(|error: PyErr| {
+        if !error.is_instance_of::<PyOverflowError>(object.py()) {
+            return error;
+        }
+        raise(object.py(), &Error::new(Kind::Invalid, "number is out of range").with("number", object))
+    })
 }
 
 fn opened(inner: &mut Option<Inner>) -> slimbase::Result<&mut Inner> {
@@ -190,10 +211,10 @@ impl Engine {
     #[allow(clippy::too_many_arguments)] // keyword-only in Python
     fn open(
         py: Python<'_>,
-        budget_bytes: u64,
-        key_groups: u32,
-        first_key_group: u32,
-        key_group_count: Option<u32>,
+        #[pyo3(from_py_with = whole)] budget_bytes: u64,
+        #[pyo3(from_py_with = whole)] key_groups: u32,
+        #[pyo3(from_py_with = whole)] first_key_group: u32,
+        #[pyo3(from_py_with = whole)] key_group_count: Option<u32>,
         huge_pages: bool,
         prefault: bool,
         backend_id: Option<String>,
@@ -209,6 +230,13 @@ impl Engine {
             key_group_count: key_group_count.unwrap_or_else(|| key_groups.saturating_sub(first_key_group)),
             prefault,
         };
+        let count = options.key_group_count;
+        if first_key_group.checked_add(count).is_none_or(|end| end > key_groups) {
+            let error = Error::new(Kind::Invalid, "key groups are out of range").during("engine.open");
+            let error = error.with("first", first_key_group).with("count", count).with("key_groups", key_groups);
+            let error = error.hint("give a range within key_groups");
+            return Err(raise(py, &error));
+        }
         let core = guarded("engine.open", || Core::open(options)).map_err(|error| raise(py, &error))?;
         let checkpointer = Checkpointer::new(backend_id);
         let inner =
@@ -218,7 +246,14 @@ impl Engine {
 
     /// Set the value of a key.
     #[pyo3(signature = (key, value, *, state = 0, key_group = None))]
-    fn put(&self, py: Python<'_>, key: &[u8], value: &[u8], state: u32, key_group: Option<u32>) -> PyResult<()> {
+    fn put(
+        &self,
+        py: Python<'_>,
+        key: &[u8],
+        value: &[u8],
+        #[pyo3(from_py_with = whole)] state: u32,
+        #[pyo3(from_py_with = whole)] key_group: Option<u32>,
+    ) -> PyResult<()> {
         self.with(py, "engine.put", |inner| {
             let identity = inner.claim(state, VALUE)?;
             inner.core.put(inner.group(key, key_group), identity, key, value)
@@ -231,7 +266,7 @@ impl Engine {
         &self,
         py: Python<'_>,
         items: Vec<(Bound<'_, PyBytes>, Bound<'_, PyBytes>)>,
-        state: u32,
+        #[pyo3(from_py_with = whole)] state: u32,
     ) -> PyResult<()> {
         let items: Vec<(&[u8], &[u8])> = items.iter().map(|(key, value)| (key.as_bytes(), value.as_bytes())).collect();
         self.long(py, "engine.put_many", |inner| {
@@ -246,8 +281,8 @@ impl Engine {
         &self,
         py: Python<'py>,
         key: &[u8],
-        state: u32,
-        key_group: Option<u32>,
+        #[pyo3(from_py_with = whole)] state: u32,
+        #[pyo3(from_py_with = whole)] key_group: Option<u32>,
     ) -> PyResult<Option<Bound<'py, PyBytes>>> {
         let value = self.with(py, "engine.get", |inner| {
             let identity = inner.check_kind(state, VALUE)?;
@@ -262,7 +297,7 @@ impl Engine {
         &self,
         py: Python<'py>,
         keys: Vec<Bound<'py, PyBytes>>,
-        state: u32,
+        #[pyo3(from_py_with = whole)] state: u32,
     ) -> PyResult<Vec<Option<Bound<'py, PyBytes>>>> {
         let keys: Vec<&[u8]> = keys.iter().map(|key| key.as_bytes()).collect();
         let values = self.long(py, "engine.get_many", |inner| {
@@ -277,7 +312,13 @@ impl Engine {
 
     /// Take a key out; True when it was there.
     #[pyo3(signature = (key, *, state = 0, key_group = None))]
-    fn delete(&self, py: Python<'_>, key: &[u8], state: u32, key_group: Option<u32>) -> PyResult<bool> {
+    fn delete(
+        &self,
+        py: Python<'_>,
+        key: &[u8],
+        #[pyo3(from_py_with = whole)] state: u32,
+        #[pyo3(from_py_with = whole)] key_group: Option<u32>,
+    ) -> PyResult<bool> {
         self.with(py, "engine.delete", |inner| {
             inner.core.delete(inner.group(key, key_group), identity(state, false)?, key)
         })
@@ -285,7 +326,14 @@ impl Engine {
 
     /// Add an element to the list of a key.
     #[pyo3(signature = (key, element, *, state = 0, key_group = None))]
-    fn append(&self, py: Python<'_>, key: &[u8], element: &[u8], state: u32, key_group: Option<u32>) -> PyResult<()> {
+    fn append(
+        &self,
+        py: Python<'_>,
+        key: &[u8],
+        element: &[u8],
+        #[pyo3(from_py_with = whole)] state: u32,
+        #[pyo3(from_py_with = whole)] key_group: Option<u32>,
+    ) -> PyResult<()> {
         self.with(py, "engine.append", |inner| {
             let identity = inner.claim(state, LIST)?;
             let mut stored = Vec::with_capacity(element.len() + 5);
@@ -301,8 +349,8 @@ impl Engine {
         &self,
         py: Python<'py>,
         key: &[u8],
-        state: u32,
-        key_group: Option<u32>,
+        #[pyo3(from_py_with = whole)] state: u32,
+        #[pyo3(from_py_with = whole)] key_group: Option<u32>,
     ) -> PyResult<Bound<'py, PyList>> {
         let elements = self.with(py, "engine.get_list", |inner| {
             let identity = inner.check_kind(state, LIST)?;
@@ -314,7 +362,7 @@ impl Engine {
     /// Iterate over (key, value) of a state, key group by key group, in no order within one; values of a list state are
     /// lists. Each key group is as it was when the iteration reached it, so writing meanwhile is allowed.
     #[pyo3(signature = (*, state = 0))]
-    fn iterate(slf: Bound<'_, Self>, state: u32) -> PyResult<Items> {
+    fn iterate(slf: Bound<'_, Self>, #[pyo3(from_py_with = whole)] state: u32) -> PyResult<Items> {
         let groups = slf.get().with(slf.py(), "engine.iterate", |inner| Ok(inner.core.key_groups()))?;
         let walk = Walk { next_group: *groups.start(), last_group: *groups.end(), ready: VecDeque::new() };
         Ok(Items { engine: slf.unbind(), state, walk: Mutex::new(walk) })
@@ -341,7 +389,7 @@ impl Engine {
 
     /// Keys of a state.
     #[pyo3(signature = (*, state = 0))]
-    fn count(&self, py: Python<'_>, state: u32) -> PyResult<u64> {
+    fn count(&self, py: Python<'_>, #[pyo3(from_py_with = whole)] state: u32) -> PyResult<u64> {
         self.with(py, "engine.count", |inner| Ok(inner.core.record_count(identity(state, false)?)))
     }
 
@@ -359,6 +407,11 @@ impl Engine {
         ];
         fields.iter().try_for_each(|(name, value)| out.set_item(name, value))?;
         Ok(out)
+    }
+
+    /// Panics within a call, so that a test sees what comes of the engine.
+    fn panic_for_test(&self, py: Python<'_>) -> PyResult<()> {
+        self.with(py, "engine.panic_for_test", |_| -> slimbase::Result<()> { panic!("on purpose") })
     }
 
     /// Free the memory; further calls are `Invalid`.

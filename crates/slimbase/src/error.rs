@@ -188,7 +188,10 @@ pub(crate) fn kind_of_io(error: &std::io::Error) -> Kind {
     match error.kind() {
         std::io::ErrorKind::NotFound => Kind::NotFound,
         std::io::ErrorKind::AlreadyExists => Kind::Conflict,
-        std::io::ErrorKind::InvalidInput | std::io::ErrorKind::PermissionDenied => Kind::Invalid,
+        std::io::ErrorKind::InvalidInput
+        | std::io::ErrorKind::PermissionDenied
+        | std::io::ErrorKind::NotADirectory
+        | std::io::ErrorKind::IsADirectory => Kind::Invalid,
         _ => Kind::Unavailable,
     }
 }

@@ -2,7 +2,7 @@
 #![allow(clippy::disallowed_methods)] // this is what the others are told to use
 
 use super::{short_read, Blob, Sink, Storage};
-use crate::error::{kind_of_io, Error, Result};
+use crate::error::{kind_of_io, Error, Kind, Result};
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
@@ -31,6 +31,9 @@ impl LocalStorage {
     /// # Errors
     /// `Unavailable` or `Invalid` when that fails.
     pub fn create_folder(&self) -> Result<()> {
+        if self.folder.is_file() {
+            return Err(Error::new(Kind::Invalid, "path is a file, not a folder").with("path", self.folder.display()));
+        }
         std::fs::create_dir_all(&self.folder).map_err(failed("creating a folder", &self.folder))
     }
 
