@@ -4,7 +4,7 @@ use super::{check_lengths, Engine};
 use crate::error::Result;
 use crate::file::{Entry, SegmentReader, ENTRY_CHAINED, ENTRY_TOMBSTONE};
 use crate::layout::ADDRESS_MASK;
-use crate::record::{size_of, CHAINED, TOMBSTONE};
+use crate::record::{size_of, CHAINED, HAS_PREV, TOMBSTONE};
 use std::ops::RangeInclusive;
 
 impl Engine {

@@ -242,6 +242,35 @@ fn filters_and_dropped_states() {
     assert_eq!(engine.set_filter(1024, None).unwrap_err().kind(), Kind::Invalid);
 }
 
+/// What a filter lets go is gone: no older version comes back from a file.
+#[test]
+fn expired_records_do_not_bring_older_ones_back() {
+    for restored in [false, true] {
+        let (mut engine, storage) = (engine(64 << 20), MemoryStorage::default());
+        for i in 0..1_000u64 {
+            engine.put(group(b"k"), 4, &i.to_le_bytes(), &[1; 60]).unwrap();
+        }
+        engine.put(group(b"k"), 2, b"k", b"older").unwrap();
+        engine.seal();
+        engine.put(group(b"k"), 2, b"k", b"old").unwrap();
+        if restored {
+            let files = checkpoint(&storage, &engine.seal());
+            engine = restore(&storage, &files, Options::new(MemoryBudget::new(64 << 20), GROUPS));
+        }
+        engine.set_filter(1, Some(Box::new(|_, value| value != b"old"))).unwrap();
+        for i in 0..20u64 {
+            engine.seal();
+            for j in 0..20u64 {
+                engine.put(group(b"k"), 8, &(i * 20 + j).to_le_bytes(), &[1; 60]).unwrap();
+            }
+        }
+        assert_eq!(engine.get(group(b"k"), 2, b"k").unwrap(), None, "restored={restored}");
+        let files = checkpoint(&storage, &engine.seal());
+        let copy = restore(&storage, &files, Options::new(MemoryBudget::new(64 << 20), GROUPS));
+        assert_eq!(copy.get(group(b"k"), 2, b"k").unwrap(), None, "restored={restored}");
+    }
+}
+
 /// Lookups through the control block are those of the engine.
 #[test]
 fn control_block_lookups() {
