@@ -1,6 +1,5 @@
 package io.headrace.slimbase;
 
-import io.headrace.slimbase.engine.SlimBaseException;
 import java.util.Collection;
 import java.util.List;
 import java.util.Map;
@@ -21,13 +20,37 @@ import org.apache.flink.runtime.state.v2.AbstractValueState;
 final class AsyncStates {
     private AsyncStates() {}
 
-    private static SlimBaseException unsupported(StateRequestType type, AbstractSlimState<?, ?, ?> state) {
-        return new SlimBaseException(
-                SlimBaseException.Kind.Internal, "state cannot execute the request, type=" + type + ", state=`" + state.info.name() + "`", null, null);
+    /** A record that is a value: the three kinds differ in what Flink's part does with it, which reduces and aggregates itself. */
+    private interface OfWholeValue<K, N, V> extends AsyncSlimState<K, N> {
+        @Override
+        WholeValueState<K, N, V> sync();
+
+        @Override
+        @SuppressWarnings("unchecked")
+        default Object execute(StateRequestType type, Object payload) throws Exception {
+            switch (type) {
+                case VALUE_GET:
+                case REDUCING_GET:
+                case AGGREGATING_GET:
+                    return sync().decodeOrDefault(sync().locate());
+                case VALUE_UPDATE:
+                case REDUCING_ADD:
+                case AGGREGATING_ADD:
+                    sync().updateInternal((V) payload);
+                    return null;
+                default:
+                    return executeCommon(type);
+            }
+        }
+
+        @Override
+        default Object answer(StateRequestType type, Object payload, long record) throws Exception {
+            return sync().decodeOrDefault(record);
+        }
     }
 
     /** Value state. */
-    static final class OfValue<K, N, V> extends AbstractValueState<K, N, V> implements AsyncSlimState<K, N> {
+    static final class OfValue<K, N, V> extends AbstractValueState<K, N, V> implements OfWholeValue<K, N, V> {
         private final SlimValueState<K, N, V> state;
 
         OfValue(StateRequestHandler handler, SlimValueState<K, N, V> state) {
@@ -36,30 +59,13 @@ final class AsyncStates {
         }
 
         @Override
-        public AbstractSlimState<K, N, ?> sync() {
+        public WholeValueState<K, N, V> sync() {
             return state;
-        }
-
-        @Override
-        @SuppressWarnings("unchecked")
-        public Object execute(StateRequestType type, Object payload) throws Exception {
-            switch (type) {
-                case VALUE_GET:
-                    return state.value();
-                case VALUE_UPDATE:
-                    state.update((V) payload);
-                    return null;
-                case CLEAR:
-                    state.clear();
-                    return null;
-                default:
-                    throw unsupported(type, state);
-            }
         }
     }
 
-    /** Reducing state; Flink's part reduces, here values are read and written. */
-    static final class OfReducing<K, N, V> extends AbstractReducingState<K, N, V> implements AsyncSlimState<K, N> {
+    /** Reducing state. */
+    static final class OfReducing<K, N, V> extends AbstractReducingState<K, N, V> implements OfWholeValue<K, N, V> {
         private final SlimReducingState<K, N, V> state;
 
         OfReducing(StateRequestHandler handler, ReduceFunction<V> reduce, SlimReducingState<K, N, V> state) {
@@ -68,30 +74,13 @@ final class AsyncStates {
         }
 
         @Override
-        public AbstractSlimState<K, N, ?> sync() {
+        public WholeValueState<K, N, V> sync() {
             return state;
-        }
-
-        @Override
-        @SuppressWarnings("unchecked")
-        public Object execute(StateRequestType type, Object payload) throws Exception {
-            switch (type) {
-                case REDUCING_GET:
-                    return state.getInternal();
-                case REDUCING_ADD:
-                    state.updateInternal((V) payload);
-                    return null;
-                case CLEAR:
-                    state.clear();
-                    return null;
-                default:
-                    throw unsupported(type, state);
-            }
         }
     }
 
-    /** Aggregating state; Flink's part aggregates, here accumulators are read and written. */
-    static final class OfAggregating<K, N, T, A, R> extends AbstractAggregatingState<K, N, T, A, R> implements AsyncSlimState<K, N> {
+    /** Aggregating state; what is stored is its accumulator. */
+    static final class OfAggregating<K, N, T, A, R> extends AbstractAggregatingState<K, N, T, A, R> implements OfWholeValue<K, N, A> {
         private final SlimAggregatingState<K, N, T, A, R> state;
 
         OfAggregating(StateRequestHandler handler, AggregateFunction<T, A, R> aggregate, SlimAggregatingState<K, N, T, A, R> state) {
@@ -100,25 +89,8 @@ final class AsyncStates {
         }
 
         @Override
-        public AbstractSlimState<K, N, ?> sync() {
+        public WholeValueState<K, N, A> sync() {
             return state;
-        }
-
-        @Override
-        @SuppressWarnings("unchecked")
-        public Object execute(StateRequestType type, Object payload) throws Exception {
-            switch (type) {
-                case AGGREGATING_GET:
-                    return state.getInternal();
-                case AGGREGATING_ADD:
-                    state.updateInternal((A) payload);
-                    return null;
-                case CLEAR:
-                    state.clear();
-                    return null;
-                default:
-                    throw unsupported(type, state);
-            }
         }
     }
 
@@ -152,7 +124,7 @@ final class AsyncStates {
             switch (type) {
                 case LIST_GET:
                     List<E> list = state.getInternal();
-                    return LoadedIterator.of(this, type, getStateRequestHandler(), list == null ? List.of() : list);
+                    return loaded(list == null ? List.of() : list);
                 case LIST_ADD:
                     state.add((E) payload);
                     return null;
@@ -165,12 +137,19 @@ final class AsyncStates {
                 case CUSTOMIZED:
                     state.mergeNamespaces(((Tuple2<N, Collection<N>>) payload).f0, ((Tuple2<N, Collection<N>>) payload).f1);
                     return null;
-                case CLEAR:
-                    state.clear();
-                    return null;
                 default:
-                    throw unsupported(type, state);
+                    return executeCommon(type);
             }
+        }
+
+        @Override
+        public Object answer(StateRequestType type, Object payload, long record) throws Exception {
+            List<E> list = state.readFrom(record);
+            return list == null ? NOT_WHOLE : loaded(list);
+        }
+
+        private LoadedIterator<E> loaded(List<E> list) {
+            return LoadedIterator.of(this, StateRequestType.LIST_GET, getStateRequestHandler(), list);
         }
     }
 
@@ -196,6 +175,8 @@ final class AsyncStates {
                     return state.get((UK) payload);
                 case MAP_CONTAINS:
                     return state.contains((UK) payload);
+                case MAP_IS_EMPTY:
+                    return state.isEmpty();
                 case MAP_PUT:
                     state.put(((Tuple2<UK, UV>) payload).f0, ((Tuple2<UK, UV>) payload).f1);
                     return null;
@@ -204,11 +185,6 @@ final class AsyncStates {
                     return null;
                 case MAP_REMOVE:
                     state.remove((UK) payload);
-                    return null;
-                case MAP_IS_EMPTY:
-                    return state.isEmpty();
-                case CLEAR:
-                    state.clear();
                     return null;
                 default:
                     return iterate(type, payload);
@@ -226,8 +202,20 @@ final class AsyncStates {
                 case ITERATOR_LOADING:
                     return ((LoadedIterator.Rest<?>) payload).next(this, getStateRequestHandler());
                 default:
-                    throw unsupported(type, state);
+                    return executeCommon(type);
             }
+        }
+
+        @Override
+        @SuppressWarnings("unchecked")
+        public Object answer(StateRequestType type, Object payload, long record) throws Exception {
+            if (type == StateRequestType.MAP_IS_EMPTY) {
+                return record == 0;
+            }
+            if (!SlimMapState.isWhole(record)) {
+                return NOT_WHOLE;
+            }
+            return type == StateRequestType.MAP_GET ? state.getIn(record, (UK) payload) : (Object) state.containsIn(record, (UK) payload);
         }
     }
 }

@@ -5,7 +5,9 @@ import io.headrace.slimbase.layout.OffHeapOutput;
 import io.headrace.slimbase.layout.Scratch;
 import io.headrace.slimbase.nativelib.NativeLibrary;
 import io.headrace.slimbase.nativelib.NativeSlim;
+import java.util.EnumSet;
 import java.util.List;
+import java.util.Set;
 import org.apache.flink.core.asyncprocessing.InternalAsyncFuture;
 import org.apache.flink.runtime.asyncprocessing.RecordContext;
 import org.apache.flink.runtime.asyncprocessing.StateRequest;
@@ -13,9 +15,21 @@ import org.apache.flink.runtime.asyncprocessing.StateRequestType;
 
 /**
  * Looks up many keys of a state in one native call, whose lookups overlap by prefetching (41 to 75 ns a key against 160 to 330 ns one by one,
- * bench/state.py). Without the native library, and for a few requests, nothing is read here and the executor goes one by one.
+ * bench/state.py), and answers from the records: values, lists, small maps. What needs more (a list that is to be joined, a map with
+ * pages) is left to the executor, which goes one by one and finds the first record in the cache. Without the native library, and for a few requests,
+ * nothing is read here.
  */
 final class BatchedReads<K> implements AutoCloseable {
+    /** Requests that only read. */
+    static final Set<StateRequestType> READS = EnumSet.of(
+            StateRequestType.VALUE_GET,
+            StateRequestType.REDUCING_GET,
+            StateRequestType.AGGREGATING_GET,
+            StateRequestType.LIST_GET,
+            StateRequestType.MAP_GET,
+            StateRequestType.MAP_CONTAINS,
+            StateRequestType.MAP_IS_EMPTY);
+
     /** Below this a call is not worth its preparation. */
     private static final int LEAST = 4;
     private static final int KEY_ENTRY = 16;
@@ -45,6 +59,21 @@ final class BatchedReads<K> implements AutoCloseable {
             return read[index];
         }
 
+        /** Takes the answer from the request's record, if it is there. */
+        private void put(int index, AsyncSlimState<?, ?> asked, StateRequest<?, ?, ?, ?> request, long record) {
+            Object value;
+            try {
+                value = asked.answer(request.getRequestType(), request.getPayload(), record);
+            } catch (Exception e) {
+                // Bytes that cannot be read: the executor meets them again and fails the request's future.
+                return;
+            }
+            if (value != AsyncSlimState.NOT_WHOLE) {
+                values[index] = value;
+                read[index] = true;
+            }
+        }
+
         /** Completes the futures of what was read. */
         @SuppressWarnings("unchecked")
         void complete(List<StateRequest<?, ?, ?, ?>> requests) {
@@ -56,7 +85,7 @@ final class BatchedReads<K> implements AutoCloseable {
         }
     }
 
-    /** Reads whole values, state by state. */
+    /** Reads what its record holds, state by state. */
     Answers read(List<StateRequest<?, ?, ?, ?>> requests) {
         Answers answers = new Answers(requests.size());
         if (usable && requests.size() >= LEAST) {
@@ -85,22 +114,21 @@ final class BatchedReads<K> implements AutoCloseable {
     }
 
     private static boolean isRead(StateRequest<?, ?, ?, ?> request) {
-        StateRequestType type = request.getRequestType();
-        return type == StateRequestType.VALUE_GET || type == StateRequestType.REDUCING_GET || type == StateRequestType.AGGREGATING_GET;
+        return READS.contains(request.getRequestType());
     }
 
     /** All reads of the state that the request at `first` reads. */
     @SuppressWarnings("unchecked")
     private void readState(List<StateRequest<?, ?, ?, ?>> requests, int first, boolean[] seen, Answers answers) {
-        WholeValueState<K, Object, Object> state =
-                (WholeValueState<K, Object, Object>) ((AsyncSlimState<K, Object>) requests.get(first).getState()).sync();
+        AsyncSlimState<K, Object> asked = (AsyncSlimState<K, Object>) requests.get(first).getState();
+        AbstractSlimState<K, Object, ?> state = asked.sync();
         int[] places = new int[requests.size() - first];
         int count = 0;
         keyBytes.clear();
         long table = entries.ensure((long) places.length * KEY_ENTRY);
         for (int i = first; i < requests.size(); i++) {
             StateRequest<?, ?, ?, ?> request = requests.get(i);
-            if (!seen[i] && isRead(request) && request.getState() == requests.get(first).getState()) {
+            if (!seen[i] && isRead(request) && request.getState() == asked) {
                 seen[i] = true;
                 addKey(request, state, table + (long) count * KEY_ENTRY);
                 places[count++] = i;
@@ -116,15 +144,13 @@ final class BatchedReads<K> implements AutoCloseable {
         long found = results.ensure(count * 8L);
         NativeSlim.mget(backend.engine().controlBlock(), state.identity, table, count, found);
         for (int i = 0; i < count; i++) {
-            long record = Memory.getLong(found + i * 8L);
-            answers.values[places[i]] = state.decodeOrDefault(record);
-            answers.read[places[i]] = true;
+            answers.put(places[i], asked, requests.get(places[i]), Memory.getLong(found + i * 8L));
         }
     }
 
     /** Serializes the request's key; the entry has its offset until all are there and the buffer moves no more. */
     @SuppressWarnings("unchecked")
-    private void addKey(StateRequest<?, ?, ?, ?> request, WholeValueState<K, Object, Object> state, long entry) {
+    private void addKey(StateRequest<?, ?, ?, ?> request, AbstractSlimState<K, Object, ?> state, long entry) {
         RecordContext<K> context = (RecordContext<K>) request.getRecordContext();
         backend.setCurrentKeyAndKeyGroup(context.getKey(), context.getKeyGroup());
         state.setCurrentNamespace(request.getNamespace());

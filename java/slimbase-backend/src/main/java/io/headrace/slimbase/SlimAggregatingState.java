@@ -32,20 +32,6 @@ final class SlimAggregatingState<K, N, T, A, R> extends WholeValueState<K, N, A>
     }
 
     @Override
-    public A getInternal() throws IOException {
-        return read();
-    }
-
-    @Override
-    public void updateInternal(A value) throws IOException {
-        if (value == null) {
-            clear();
-        } else {
-            write(value);
-        }
-    }
-
-    @Override
     public void add(T value) throws IOException {
         if (value == null) {
             clear();

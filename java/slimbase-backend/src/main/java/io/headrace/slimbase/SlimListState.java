@@ -59,6 +59,20 @@ final class SlimListState<K, N, E> extends AbstractSlimState<K, N, List<E>> impl
         return list;
     }
 
+    /** The list whose newest record was looked up, 0: an empty one; null when it should be joined, which only the current key's can be. */
+    List<E> readFrom(long head) throws IOException {
+        if (head == 0) {
+            return List.of();
+        }
+        int count = loadBlocks(head);
+        if (count >= JOIN_BLOCKS) {
+            return null;
+        }
+        List<E> list = new ArrayList<>(elementCount(count));
+        readElements(count, list);
+        return list;
+    }
+
     /** Loads the chain's blocks, newest first. */
     private int loadBlocks(long head) {
         int count = engine.chain(head, blocks);

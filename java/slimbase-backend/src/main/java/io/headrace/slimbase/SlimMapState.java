@@ -66,7 +66,10 @@ final class SlimMapState<K, N, UK, UV> extends AbstractSlimState<K, N, Map<UK, U
     public UV get(UK userKey) throws IOException {
         serializeUserKey(userKey);
         composeKey();
-        long found = pages.get(keys.keyGroup(), identity, keys.address(), keyLength, out.address(), userKeyLength);
+        return decode(pages.get(keys.keyGroup(), identity, keys.address(), keyLength, out.address(), userKeyLength));
+    }
+
+    private UV decode(long found) throws IOException {
         if (found == 0) {
             return null;
         }
@@ -79,6 +82,22 @@ final class SlimMapState<K, N, UK, UV> extends AbstractSlimState<K, N, Map<UK, U
         serializeUserKey(userKey);
         composeKey();
         return pages.get(keys.keyGroup(), identity, keys.address(), keyLength, out.address(), userKeyLength) != 0;
+    }
+
+    /** Whether the record (0: none) is all of its map. */
+    static boolean isWhole(long root) {
+        return root == 0 || !MapPages.isPaged(root);
+    }
+
+    /** The value in a map whose one record was looked up. */
+    UV getIn(long root, UK userKey) throws IOException {
+        serializeUserKey(userKey);
+        return decode(root == 0 ? 0 : pages.getSmall(root, out.address(), userKeyLength));
+    }
+
+    boolean containsIn(long root, UK userKey) throws IOException {
+        serializeUserKey(userKey);
+        return root != 0 && pages.getSmall(root, out.address(), userKeyLength) != 0;
     }
 
     @Override

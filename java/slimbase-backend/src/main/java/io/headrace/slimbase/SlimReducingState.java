@@ -29,20 +29,6 @@ final class SlimReducingState<K, N, V> extends WholeValueState<K, N, V> implemen
     }
 
     @Override
-    public V getInternal() throws IOException {
-        return read();
-    }
-
-    @Override
-    public void updateInternal(V value) throws IOException {
-        if (value == null) {
-            clear();
-        } else {
-            write(value);
-        }
-    }
-
-    @Override
     public void add(V value) throws Exception {
         if (value == null) {
             clear();

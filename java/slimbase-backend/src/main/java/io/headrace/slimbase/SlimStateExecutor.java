@@ -10,7 +10,7 @@ import org.apache.flink.runtime.asyncprocessing.StateRequest;
 import org.apache.flink.runtime.asyncprocessing.StateRequestType;
 
 /**
- * Executes batches of requests on the task thread: reads of whole values first and together ({@link BatchedReads}), then everything else one by one.
+ * Executes batches of requests on the task thread: reads first and together ({@link BatchedReads}), then everything else one by one.
  * The order of one record's requests is kept, but for reads that come before its writes anyway. A future's callbacks may come back with the next batch.
  */
 final class SlimStateExecutor<K> implements StateExecutor {

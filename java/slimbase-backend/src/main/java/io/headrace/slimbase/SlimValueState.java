@@ -12,22 +12,17 @@ final class SlimValueState<K, N, V> extends WholeValueState<K, N, V> implements 
 
     @Override
     public V value() throws IOException {
-        V value = read();
-        return value == null ? defaultValue() : value;
+        return decodeOrDefault(locate());
     }
 
     @Override
-    V decodeOrDefault(long found) {
+    V decodeOrDefault(long found) throws IOException {
         V value = super.decodeOrDefault(found);
         return value == null ? defaultValue() : value;
     }
 
     @Override
     public void update(V value) throws IOException {
-        if (value == null) {
-            clear();
-        } else {
-            write(value);
-        }
+        updateInternal(value);
     }
 }

@@ -8,7 +8,6 @@ import org.apache.flink.api.common.state.StateDescriptor;
 import org.apache.flink.api.common.typeutils.TypeSerializer;
 import org.apache.flink.api.common.typeutils.base.LongSerializer;
 import org.apache.flink.runtime.state.RegisteredKeyValueStateBackendMetaInfo;
-import org.apache.flink.util.FlinkRuntimeException;
 
 /**
  * A state whose record holds the value serializer's bytes and nothing else: value, reducing, aggregating. This is the hot path: reading then
@@ -38,12 +37,22 @@ abstract class WholeValueState<K, N, V> extends AbstractSlimState<K, N, V> {
         return found == 0 ? null : decode(found);
     }
 
-    /** The value of a record that was looked up elsewhere; 0: there is none. */
-    V decodeOrDefault(long found) {
-        try {
-            return found == 0 ? null : decode(found);
-        } catch (IOException e) {
-            throw new FlinkRuntimeException("value cannot be read, state=`" + info.name() + "`", e);
+    /** The value of a record that was looked up; 0: there is none. */
+    V decodeOrDefault(long found) throws IOException {
+        return found == 0 ? null : decode(found);
+    }
+
+    /** The current value as it is stored, or null. */
+    public final V getInternal() throws IOException {
+        return read();
+    }
+
+    /** Sets the current value; null clears it. */
+    public final void updateInternal(V value) throws IOException {
+        if (value == null) {
+            clear();
+        } else {
+            write(value);
         }
     }
 

@@ -76,6 +76,21 @@ public final class MapPages implements AutoCloseable {
             int index = MapFormat.pageOf(run, userKey, userKeyLength);
             run = Record.valueAddress(findPage(MapFormat.pageNumber(run, index)));
         }
+        return valueIn(run, userKey, userKeyLength);
+    }
+
+    /** Whether the root record lists pages. */
+    public static boolean isPaged(long root) {
+        return MapFormat.isPaged(Record.valueAddress(root));
+    }
+
+    /** Like {@link #get} in a root record that was looked up and is not paged. */
+    public long getSmall(long root, long userKey, int userKeyLength) {
+        assert !isPaged(root) : "root has pages";
+        return valueIn(Record.valueAddress(root), userKey, userKeyLength);
+    }
+
+    private long valueIn(long run, long userKey, int userKeyLength) {
         long entry = RunEditor.search(run, userKey, userKeyLength);
         if (entry == 0) {
             return 0;
@@ -84,7 +99,7 @@ public final class MapPages implements AutoCloseable {
         return MapFormat.keyOf(entry) + userKeyLength;
     }
 
-    /** Length of the value that {@link #get} found. */
+    /** Length of the value that {@link #get} or {@link #getSmall} found. */
     public int foundLength() {
         return foundLength;
     }
