@@ -49,17 +49,24 @@ public final class BackendUnderTest<K> implements AutoCloseable {
 
     /** Loads the configured backend; local files go to `--folder`. */
     public static <K> BackendUnderTest<K> open(Arguments arguments, TypeSerializer<K> keys) throws Exception {
+        StateBackend made = factory(arguments);
+        Environment environment = environment(arguments);
+        CheckpointableKeyedStateBackend<K> backend = made.createKeyedStateBackend(parameters(environment, keys, List.of()));
+        return new BackendUnderTest<>(made, keys, backend, environment);
+    }
+
+    static StateBackend factory(Arguments arguments) throws Exception {
         Configuration configuration = Configuration.fromMap(arguments.pairs("conf"));
+        return StateBackendLoader.loadStateBackendFromConfig(configuration, BackendUnderTest.class.getClassLoader(), LOG);
+    }
+
+    static Environment environment(Arguments arguments) throws IOException {
         File folder = new File(arguments.required("folder"));
         if (!folder.isDirectory() && !folder.mkdirs()) {
             throw new IOException("cannot make folder, path=`" + folder + "`");
         }
-        ClassLoader loader = BackendUnderTest.class.getClassLoader();
-        StateBackend made = StateBackendLoader.loadStateBackendFromConfig(configuration, loader, LOG);
         long managedBytes = arguments.number("managed-bytes", MANAGED_BYTES_DEFAULT);
-        Environment environment = BenchEnvironment.create(configuration, folder, managedBytes);
-        CheckpointableKeyedStateBackend<K> backend = made.createKeyedStateBackend(parameters(environment, keys, List.of()));
-        return new BackendUnderTest<>(made, keys, backend, environment);
+        return BenchEnvironment.create(Configuration.fromMap(arguments.pairs("conf")), folder, managedBytes);
     }
 
     /** Gives this backend up and restores another one from the checkpoint, as a task does that runs again on its TaskManager. */
@@ -69,7 +76,7 @@ public final class BackendUnderTest<K> implements AutoCloseable {
                 factory, keys, factory.createKeyedStateBackend(parameters(environment, keys, List.of(checkpoint))), environment);
     }
 
-    private static <K> KeyedStateBackendParametersImpl<K> parameters(
+    static <K> KeyedStateBackendParametersImpl<K> parameters(
             Environment environment, TypeSerializer<K> keys, List<KeyedStateHandle> handles) {
         return new KeyedStateBackendParametersImpl<>(
                 environment,

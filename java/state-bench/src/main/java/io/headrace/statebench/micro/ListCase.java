@@ -10,7 +10,7 @@ import org.apache.flink.api.common.typeutils.base.LongSerializer;
 /** `ListState<Long>`, 10 elements a key, added one by one; n counts elements. `get` reads a whole list. */
 final class ListCase extends KeyedCase<Long> {
 
-    private static final int ELEMENTS = 10;
+    static final int ELEMENTS = 10;
 
     private ListState<Long> state;
 

@@ -10,7 +10,7 @@ import java.util.function.Supplier;
 /**
  * One fork of the micro harness: one backend, one case, one size. Prints one JSON object.
  *
- * <p>`--case long|row|map|list|suite-value|suite-list|suite-map|growth --records N --slices N --slice-ms N --warm-ms N
+ * <p>`--case long|row|map|list|async-long|async-map|async-list|suite-value|suite-list|suite-map|growth --records N --slices N --slice-ms N --warm-ms N
  * --distributions uniform,zipf --folder PATH --managed-bytes N --conf KEY=VALUE ...`. Steps: open, load in scrambled order, wait
  * for background work, check a sample, then time each operation. Memory per record is what the process grew by: live
  * heap, and what is resident outside of the heap (the heap is pre-touched, so its share of the resident size is fixed).
@@ -18,14 +18,17 @@ import java.util.function.Supplier;
 public final class Micro {
 
     private static final long SEED = 42;
-    private static final Map<String, Supplier<Case>> CASES = Map.of(
-            "long", LongCase::new,
-            "row", RowCase::new,
-            "map", MapCase::new,
-            "list", ListCase::new,
-            "suite-value", SuiteValueCase::new,
-            "suite-list", SuiteListCase::new,
-            "suite-map", SuiteMapCase::new);
+    private static final Map<String, Supplier<Case>> CASES = Map.ofEntries(
+            Map.entry("long", LongCase::new),
+            Map.entry("row", RowCase::new),
+            Map.entry("map", MapCase::new),
+            Map.entry("list", ListCase::new),
+            Map.entry("async-long", AsyncCase.OfLong::new),
+            Map.entry("async-map", AsyncCase.OfMap::new),
+            Map.entry("async-list", AsyncCase.OfList::new),
+            Map.entry("suite-value", SuiteValueCase::new),
+            Map.entry("suite-list", SuiteListCase::new),
+            Map.entry("suite-map", SuiteMapCase::new));
 
     private Micro() {}
 
