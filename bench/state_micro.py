@@ -50,6 +50,9 @@ class Case:
 ALL = frozenset({"slimbase", "rocksdb", "rocksdb-bloom", "forst", "hashmap"})
 PLAIN = frozenset({"slimbase", "rocksdb", "hashmap"})
 TUNED = frozenset({"slimbase", "rocksdb", "rocksdb-bloom"})
+ASYNC = frozenset({"slimbase", "forst"})
+# Without Flink's asynchronous state API.
+SYNC_ONLY = frozenset({"rocksdb", "rocksdb-bloom", "hashmap"})
 CASES = (
     Case("long_0.5m", "long", MILLION // 2, 3, in_quick=ALL),
     Case("row_0.5m", "row", MILLION // 2, 3, in_quick=PLAIN),
@@ -59,6 +62,10 @@ CASES = (
     Case("map_15m", "map", 15 * MILLION, 1, managed_gib=2, guess_s=120),
     Case("list_15m", "list", 15 * MILLION, 1, managed_gib=2, guess_s=120),
     Case("long_50m", "long", 50 * MILLION, 1, managed_gib=4, without=frozenset({"forst", "hashmap"}), guess_s=300),
+    Case("async_long_0.5m", "async-long", MILLION // 2, 3, in_quick=ASYNC, without=SYNC_ONLY),
+    Case("async_map_0.5m", "async-map", MILLION // 2, 3, without=SYNC_ONLY),
+    Case("async_list_0.5m", "async-list", MILLION // 2, 3, without=SYNC_ONLY),
+    Case("async_long_15m", "async-long", 15 * MILLION, 1, without=SYNC_ONLY | {"forst"}, guess_s=60),
     Case("suite_value", "suite-value", MILLION // 2, 1),
     Case("suite_list", "suite-list", MILLION // 2, 1, managed_gib=4),
     Case("suite_map", "suite-map", MILLION // 2, 1, managed_gib=4, guess_s=90),
@@ -136,6 +143,7 @@ def summarize(raw: dict[str, Figures]) -> dict[str, Any]:
         name = peer.replace("-", "_")
         result[f"ratio_vs_{name}"] = _ratios(raw, peer, "cpu_ns")
         result[f"ratio_wall_vs_{name}"] = _ratios(raw, peer, "wall_ns")
+    result["ratio_of_batched_get"] = _batched(raw)
     result["memory_per_long_record_bytes"] = {
         case: {backend: figures["memory_per_record_bytes"] for backend, figures in backends.items()}
         for case, backends in raw.items()
@@ -147,7 +155,8 @@ def summarize(raw: dict[str, Figures]) -> dict[str, Any]:
 def _ratios(raw: dict[str, Figures], peer: str, figure: str) -> dict[str, float]:
     ratios: dict[str, float] = {}
     for case, backends in raw.items():
-        if "slimbase" not in backends or peer not in backends:
+        # ForSt reads on threads of its own, which the task thread's CPU time leaves out: see `_batched`.
+        if case.startswith("async_") or "slimbase" not in backends or peer not in backends:
             continue
         for distribution, operations in backends["slimbase"]["operations"].items():
             suffix = "" if distribution == "uniform" else f"_{distribution}"
@@ -155,6 +164,25 @@ def _ratios(raw: dict[str, Figures], peer: str, figure: str) -> dict[str, float]
                 other = backends[peer]["operations"].get(distribution, {}).get(operation)
                 if other:
                     ratios[f"{case}_{operation}{suffix}"] = round(other[figure] / figures[figure], 2)
+    return ratios
+
+
+def _batched(raw: dict[str, Figures]) -> dict[str, float]:
+    """How many times the cost of SlimBase's batched read another read costs.
+
+    By CPU time of the task thread: SlimBase's executor with one read at a time, and each backend's synchronous read of the same state.
+    ForSt reads on its own threads, so its batches are compared by CPU time of the process.
+    """
+    ratios: dict[str, float] = {}
+    for case in [name for name in raw if name.startswith("async_") and "slimbase" in raw[name]]:
+        ours = raw[case]["slimbase"]["operations"]["uniform"]
+        ratios[f"{case}_alone"] = round(ours["get"]["cpu_ns"] / ours["get_batch"]["cpu_ns"], 2)
+        for backend, figures in raw.get(case.removeprefix("async_"), {}).items():
+            single = figures["operations"]["uniform"]["get"]
+            ratios[f"{case}_{backend}_get"] = round(single["cpu_ns"] / ours["get_batch"]["cpu_ns"], 2)
+        if "forst" in raw[case]:
+            theirs = raw[case]["forst"]["operations"]["uniform"]["get_batch"]
+            ratios[f"{case}_forst_batch"] = round(theirs["process_cpu_ns"] / ours["get_batch"]["process_cpu_ns"], 2)
     return ratios
 
 

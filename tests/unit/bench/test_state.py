@@ -37,6 +37,24 @@ def test_ratios_are_peer_over_slimbase() -> None:
     assert found["memory_per_long_record_bytes"] == {"long_0.5m": {"slimbase": 40.0, "rocksdb": 40.0}}
 
 
+def test_batched_reads_are_compared_with_single_ones() -> None:
+    """One ratio for a read alone, one for each backend's synchronous read, one for ForSt's batches by the process's CPU time."""
+    reads = {name: {"cpu_ns": ns, "process_cpu_ns": ns} for name, ns in (("get", 400.0), ("get_batch", 100.0))}
+    raw = {
+        "long_0.5m": {"slimbase": _figures(200), "rocksdb": _figures(2_500)},
+        "async_long_0.5m": {
+            "slimbase": {"operations": {"uniform": reads}},
+            "forst": {"operations": {"uniform": {"get_batch": {"cpu_ns": 50.0, "process_cpu_ns": 3_000.0}}}},
+        },
+    }
+    assert state_micro.summarize(raw)["ratio_of_batched_get"] == {
+        "async_long_0.5m_alone": 4.0,
+        "async_long_0.5m_slimbase_get": 2.0,
+        "async_long_0.5m_rocksdb_get": 25.0,
+        "async_long_0.5m_forst_batch": 30.0,
+    }
+
+
 def test_the_keys_of_the_design_are_there() -> None:
     """DESIGN.md promises these four whatever was measured."""
     assert {f"ratio_vs_{one}" for one in ("rocksdb", "rocksdb_bloom", "forst", "hashmap")} <= set(
