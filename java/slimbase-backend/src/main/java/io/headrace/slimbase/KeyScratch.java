@@ -17,9 +17,16 @@ final class KeyScratch<K> implements AutoCloseable {
     private int keyLength;
     private int keyGroup;
     private long version;
+    /** Null: nothing can be fetched ahead. */
+    private final KeysAhead ahead;
+    /** Keys set since a state was touched. */
+    private int untouched;
+    /** The {@link #version} at which more keys are to be fetched. */
+    private long nextLotAt = KeysAhead.NEVER;
 
-    KeyScratch(TypeSerializer<K> serializer) {
+    KeyScratch(TypeSerializer<K> serializer, KeysAhead ahead) {
         this.serializer = serializer;
+        this.ahead = ahead;
         this.longs = serializer instanceof LongSerializer;
     }
 
@@ -30,14 +37,45 @@ final class KeyScratch<K> implements AutoCloseable {
         if (longs) {
             bytes.writeLong((Long) key);
             keyLength = Long.BYTES;
-            return;
+        } else {
+            serialize(key);
         }
+        if (++untouched > KeysAhead.LEAST || version == nextLotAt) {
+            lookAhead(key);
+        }
+    }
+
+    private void serialize(K key) {
         try {
             serializer.serialize(key, bytes);
         } catch (IOException e) {
             throw new FlinkRuntimeException("key cannot be serialized, serializer=`" + serializer + "`", e);
         }
         keyLength = bytes.length();
+    }
+
+    private void lookAhead(K key) {
+        if (version == nextLotAt) {
+            nextLotAt = ahead.advance(key.hashCode());
+        }
+        if (untouched > KeysAhead.LEAST && ahead != null) {
+            if (untouched == KeysAhead.LEAST + 1) {
+                nextLotAt = KeysAhead.NEVER;
+                ahead.begin(version);
+            }
+            ahead.add(bytes.address(), keyLength, keyGroup, key.hashCode());
+        }
+    }
+
+    /** Says that a state reads or writes; returns the run of keys that it should have fetched. */
+    int touch() {
+        untouched = 0;
+        return ahead == null ? 0 : ahead.run();
+    }
+
+    /** Fetches records of the run's keys in a state without namespaces. */
+    void fetchAhead(int identity) {
+        nextLotAt = ahead.fetch(identity, version);
     }
 
     void setKeyGroup(int newKeyGroup) {

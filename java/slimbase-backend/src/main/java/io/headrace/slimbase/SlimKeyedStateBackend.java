@@ -54,6 +54,7 @@ public final class SlimKeyedStateBackend<K> extends AbstractKeyedStateBackend<K>
     private final SlimEngine engine;
     private final SlimCheckpointStrategy<K> strategy;
     private final BackendResources resources;
+    private final KeysAhead ahead;
     private final KeyScratch<K> keys;
     private final OffHeapOutput valueOutput = new OffHeapOutput(1024);
     private final Scratch iteratorKey = new Scratch(256);
@@ -83,7 +84,8 @@ public final class SlimKeyedStateBackend<K> extends AbstractKeyedStateBackend<K>
         this.strategy = strategy;
         this.resources = resources;
         this.executionConfig = base.executionConfig;
-        this.keys = new KeyScratch<>(context.keySerializer());
+        this.ahead = isNative() ? new KeysAhead(engine) : null;
+        this.keys = new KeyScratch<>(context.keySerializer(), ahead);
         this.mapPages = new MapPages(engine);
         this.registration = new StateRegistration<>(this, context);
     }
@@ -119,6 +121,11 @@ public final class SlimKeyedStateBackend<K> extends AbstractKeyedStateBackend<K>
     /** What is closed with the backend. */
     void closeWith(AutoCloseable part) {
         parts.add(part);
+    }
+
+    /** What fetches the keys of a mini-batch, or null. */
+    KeysAhead keysAhead() {
+        return ahead;
     }
 
     boolean isNative() {
@@ -341,6 +348,7 @@ public final class SlimKeyedStateBackend<K> extends AbstractKeyedStateBackend<K>
         valueOutput.close();
         iteratorKey.close();
         keys.close();
+        IOUtils.closeQuietly(ahead);
         resources.close();
     }
 
