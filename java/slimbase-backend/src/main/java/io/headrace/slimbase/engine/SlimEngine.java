@@ -416,7 +416,7 @@ public final class SlimEngine implements AutoCloseable {
     public SnapshotView seal() {
         // What cleaning moves goes into the epoch that ends: it is in the snapshot.
         relieve();
-        cleaner.spend();
+        cleanForOthers(cleaner::spend);
         log.nextEpoch();
         chunks.releaseUnread();
         cleaner.barrier();
@@ -543,8 +543,19 @@ public final class SlimEngine implements AutoCloseable {
         if (shortages != shortagesSeen) {
             shortagesSeen = shortages;
             chunks.releaseUnread();
-            cleaner.relieve();
+            cleanForOthers(cleaner::relieve);
             chunks.releaseUnread();
+        }
+    }
+
+    /** Cleaning that nobody here waits for: without room to move records it stops, and neither a barrier nor a write fails for it. */
+    private static void cleanForOthers(Runnable cleaning) {
+        try {
+            cleaning.run();
+        } catch (SlimBaseException e) {
+            if (e.kind() != SlimBaseException.Kind.Throttled) {
+                throw e;
+            }
         }
     }
 
