@@ -63,6 +63,14 @@ def await_totals(stack: RunningStack, wanted: dict[str, tuple[int, int]]) -> Non
     wait_until(lambda: totals(stack) == wanted, timeout_s=PATIENCE_S, what=f"totals {wanted}", every_s=0.5)
 
 
+def backend_of(stack: RunningStack, job: str) -> str:
+    """The state backend's class, as Flink names it."""
+    with httpx.Client(base_url=stack.endpoints.flink, trust_env=False) as flink:
+        running = [one for one in flink.get("/jobs/overview").json()["jobs"] if one["state"] == "RUNNING"]
+        (jid,) = [one["jid"] for one in running if one["name"] == job]
+        return str(flink.get(f"/jobs/{jid}/checkpoints/config").json()["state_backend"])
+
+
 def test_a_project_lives_on_the_real_stack(stack: RunningStack, tmp_path: Path) -> None:
     """State survives stop and replacement, a version that cannot take the state over leaves the old one running, --fresh counts anew."""
     home, folder = stack.home.root, write_project(tmp_path / "till")
@@ -86,6 +94,17 @@ def test_a_project_lives_on_the_real_stack(stack: RunningStack, tmp_path: Path) 
     sell(stack, "b", 1500)
     await_totals(stack, {"a": (4, 10), "b": (2, 1510)})
 
+    # Every backend reads the savepoint of every other one: out of SlimBase, around and back.
+    classes = {"rocksdb": "EmbeddedRocksDBStateBackend", "hashmap": "HashMapStateBackend", "": "slimbase"}
+    for turn, backend in enumerate(classes, 1):
+        config = f"-- config: state.backend.type = {backend}\n" if backend else ""
+        pipeline = FILES["pipelines/till.sql"].replace("-- tier", f"{config}-- tier").replace("1000", "2000")
+        write_project(folder, pipeline=pipeline)
+        headrace_json("job", "deploy", str(folder), home=home)
+        assert classes[backend] in backend_of(stack, "till")
+        sell(stack, "b", 1)
+        await_totals(stack, {"a": (4, 10), "b": (2 + turn, 1510 + turn)})
+
     other = "-- name: till\nINSERT INTO till_total SELECT shop, COUNT(DISTINCT amount), MAX(amount) FROM till_sale GROUP BY shop;\n"
     write_project(folder, pipeline=other)
     refused = headrace("job", "deploy", str(folder), home=home)
@@ -93,7 +112,7 @@ def test_a_project_lives_on_the_real_stack(stack: RunningStack, tmp_path: Path) 
     assert "cannot start from the old state" in refused.stderr
     assert "--fresh" in refused.stderr
     sell(stack, "b", 1)
-    await_totals(stack, {"a": (4, 10), "b": (3, 1511)})
+    await_totals(stack, {"a": (4, 10), "b": (6, 1514)})
     headrace_json("job", "deploy", str(folder), "--fresh", home=home)
     await_totals(stack, {"a": (4, 4), "b": (3, 1500)})
     headrace_json("job", "stop", "till", "--no-savepoint", home=home)

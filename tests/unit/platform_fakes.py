@@ -51,6 +51,7 @@ class FakeCluster:
         self.down = False
         self.crash_after_stop = False
         self.savepoints_fail = False
+        self.canonical: list[bool] = []
         self._savepoint = 0
         self.restored: dict[str, str] = {}
 
@@ -70,9 +71,10 @@ class FakeCluster:
             status=job.status, tasks_running=int(job.status == "RUNNING"), tasks_total=1, failure=failure, stack=failure
         )
 
-    def stop_with_savepoint(self, flink_job_id: str, folder: Path) -> str:
+    def stop_with_savepoint(self, flink_job_id: str, folder: Path, *, canonical: bool) -> str:
         """As the seam says."""
         self._check()
+        self.canonical.append(canonical)
         if self.savepoints_fail:
             raise Unavailable("savepoint failed: no space left on device")
         self._savepoint += 1

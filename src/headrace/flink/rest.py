@@ -378,9 +378,11 @@ class FlinkRest:
         """Take a savepoint and wait for it; returns its path."""
         return self._await_savepoint(job_id, self.trigger_savepoint(job_id, directory), timeout_s)
 
-    def stop_with_savepoint(self, job_id: str, directory: str, *, timeout_s: float = SAVEPOINT_TIMEOUT_S) -> str:
-        """Stop a job with a savepoint and wait for it; returns its path."""
-        return self._await_savepoint(job_id, self.trigger_stop(job_id, directory), timeout_s)
+    def stop_with_savepoint(
+        self, job_id: str, directory: str, *, canonical: bool = False, timeout_s: float = SAVEPOINT_TIMEOUT_S
+    ) -> str:
+        """Stop a job with a savepoint and wait for it; returns its path. A canonical one is read by every state backend."""
+        return self._await_savepoint(job_id, self.trigger_stop(job_id, directory, canonical=canonical), timeout_s)
 
     def _await_savepoint(self, job_id: str, trigger_id: str, timeout_s: float) -> str:
         deadline = self._clock.monotonic_s() + timeout_s

@@ -36,8 +36,8 @@ class Cluster(Protocol):
         """One job in more detail; raises NotFound."""
         ...
 
-    def stop_with_savepoint(self, flink_job_id: str, folder: Path) -> str:
-        """Savepoint into `folder`, then stop; returns the savepoint's path when the job has ended."""
+    def stop_with_savepoint(self, flink_job_id: str, folder: Path, *, canonical: bool) -> str:
+        """Savepoint into `folder`, then stop; returns the savepoint's path when the job has ended. Canonical: any backend reads it."""
         ...
 
     def cancel(self, flink_job_id: str) -> None:

@@ -22,7 +22,7 @@ from headrace.flink.protocol import DriverFace
 from headrace.flink.protocol import Submit as SubmitRequest
 from headrace.jobs.cluster import Cluster
 from headrace.jobs.decide import Cancel, Decision, Facts, Fence, Finish, Keep, Settle, Stop, Submit, Wait, backoff_ms
-from headrace.jobs.model import Attempt, Job, Observed, State
+from headrace.jobs.model import Attempt, Desired, Job, Observed, State
 from headrace.jobs.planning import Planner
 from headrace.jobs.repository import JobRepository
 from headrace.jobs.snapshots import METADATA, find_savepoint, newest_checkpoint
@@ -119,7 +119,10 @@ class Realizer:
         started_ms = self.clock.now_ms()
         with self.journal.recording(act) as effect:
             try:
-                path = self.cluster.stop_with_savepoint(job.flink_job_id, self.home.savepoints / job.name)
+                # The next version may name another state backend; one that is only suspended goes on as it is, sooner.
+                canonical = job.desired is not Desired.SUSPENDED
+                folder = self.home.savepoints / job.name
+                path = self.cluster.stop_with_savepoint(job.flink_job_id, folder, canonical=canonical)
             except HeadraceError as error:
                 self.jobs.put(self._backed_off(job, str(error), state=job.state))
                 raise

@@ -42,13 +42,14 @@ class RestCluster:
             stack=newest.stack[:STACK_CHARS_MAX] if newest else "",
         )
 
-    def stop_with_savepoint(self, flink_job_id: str, folder: Path) -> str:
+    def stop_with_savepoint(self, flink_job_id: str, folder: Path, *, canonical: bool) -> str:
         """Savepoint into `folder`, then stop; returns the savepoint's path when the job has ended.
 
         Raises:
             Unavailable: Flink could not take the savepoint, or not in time; the job runs on.
         """
-        return self._rest.stop_with_savepoint(flink_job_id, folder.absolute().as_uri(), timeout_s=SAVEPOINT_TIMEOUT_S)
+        target = folder.absolute().as_uri()
+        return self._rest.stop_with_savepoint(flink_job_id, target, canonical=canonical, timeout_s=SAVEPOINT_TIMEOUT_S)
 
     def cancel(self, flink_job_id: str) -> None:
         """Cancel, and return when the job has ended; a no-op for one that has or is unknown."""

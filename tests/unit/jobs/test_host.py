@@ -180,6 +180,11 @@ def test_suspended_jobs_come_back_at_the_next_start(parts: Parts) -> None:
     reborn.settle()
     assert parts.driver.submits[-1].savepoint_path == suspended.savepoint
     assert reborn.jobs.get("total").state is State.RUNNING
+    parts.host.stop("total")
+    assert parts.cluster.canonical == [
+        False,
+        True,
+    ]  # only who is stopped for good may come back on another state backend
 
 
 def test_a_job_that_cannot_be_suspended_restarts_from_its_checkpoint(parts: Parts) -> None:
