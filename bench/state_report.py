@@ -1,6 +1,6 @@
 """Write docs/benchmarks/state.md and its plots from the JSON of `bench/state.py --into FILE`.
 
-    python bench/state_report.py FILE [--out docs/benchmarks]
+    python bench/state_report.py FILE [--out docs/benchmarks] [--note TEXT ...]
 
 Pure rendering: nothing is measured or computed here but what a table shows.
 """
@@ -42,6 +42,7 @@ def render_report(result: Result) -> dict[str, str]:
     if result.get("checkpoint", {}).get("slimbase"):
         parts.append(_checkpoint(result["checkpoint"]))
     parts.append(_left_out(result))
+    parts.append(_notes(result))
     files["state.md"] = "\n\n".join(part for part in parts if part) + "\n"
     return files
 
@@ -187,6 +188,12 @@ def _left_out(result: Result) -> str:
     return "\n".join(["## Left out", "", *lines])
 
 
+def _notes(result: Result) -> str:
+    if not result.get("notes"):
+        return ""
+    return "\n".join(["## Notes", "", *(f"- {note}" for note in result["notes"])])
+
+
 def _short(value: float | None) -> str | None:
     return None if value is None else short(value)
 
@@ -196,8 +203,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("result", type=Path, help="what `bench/state.py --into` wrote")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "benchmarks")
+    parser.add_argument(
+        "--note", action="append", default=[], help="a line at the end: what the reader must know of these runs"
+    )
     options = parser.parse_args()
-    files = render_report(json.loads(options.result.read_text("utf-8")))
+    files = render_report({**json.loads(options.result.read_text("utf-8")), "notes": options.note})
     options.out.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         (options.out / name).write_text(text, "utf-8")
