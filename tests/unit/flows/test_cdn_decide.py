@@ -111,6 +111,15 @@ def test_a_suspect_cdn_waits_for_its_hold_and_returns_in_steps() -> None:
     assert decide(inputs(facts, step.state, now_ms=NOW_MS + 12_000)).moved == 0
 
 
+def test_a_cdn_that_is_well_again_gets_its_floor_in_the_same_decision() -> None:
+    """C's ceiling no longer binds, so C is not suspect any more: its floor counts when A's share is given away."""
+    state = with_state(even(A=1.0, B=0.0, C=0.0), "C", ceiling=0.0, threshold=0.1, hold_until_ms=NOW_MS - 100_000)
+    facts = cell_facts({"A": GOOD, "B": GOOD, "C": GOOD})
+    cdns = (cdn_facts("A", GOOD, limit=0.0), cdn_facts("B", GOOD), cdn_facts("C", GOOD, limit=0.03, price=2.0))
+    decision = decide(inputs(msgspec.structs.replace(facts, cdns=cdns, demand=0.0), state))
+    assert (decision.action, decision.weights) == ("shed", {"A": 0.0, "B": 0.98, "C": 0.02})
+
+
 def test_repeated_faults_double_the_hold() -> None:
     """The third fault in a row holds four times as long as the first."""
     holds = []
@@ -228,10 +237,7 @@ def test_floors_are_kept(situation: Inputs) -> None:
         return
     for one in situation.facts.cdns:
         state = decision.state.cdns[one.cdn]
-        was = situation.state.cdns.get(one.cdn) if situation.state else None
-        # Suspect until now counts: its ceiling may be lifted in this very decision, its share grows with the next one.
-        suspect = state.suspect or (was is not None and was.suspect)
-        excused = one.limit < 0.02 or state.ceiling < 0.02 or (suspect and situation.facts.demand * 0.02 < 1)
+        excused = one.limit < 0.02 or state.ceiling < 0.02 or (state.suspect and situation.facts.demand * 0.02 < 1)
         assert excused or decision.weights[one.cdn] >= 0.02 - 1e-3
 
 

@@ -56,8 +56,8 @@ def decide(inputs: Inputs) -> Decision:
     if not fresh:
         return _hold(inputs, known)
     health = assess(facts, known, inputs.now_ms, rules)
-    target, gave = _target(facts, health, rules)
     health = _lift_ceilings(facts, health, rules)
+    target, gave = _target(facts, health, rules)
     return _move(inputs, known, health=health, target=target, gave=gave)
 
 
