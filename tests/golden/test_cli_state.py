@@ -181,6 +181,8 @@ def test_rows_as_columns(run: Run, tmp_path: Path, ending: str) -> None:
             "unknown_state",
             ("query", "DIR/python-hashmap/canonical", "--operator", "remember", "--state", "python-state-cuont"),
         ),
+        ("no_operator_named", ("query", "DIR/sql-hashmap/canonical")),
+        ("no_state_named", ("query", "DIR/sql-hashmap/canonical", "--operator", "Join")),
         ("ambiguous_operator", ("query", "DIR/sql-hashmap/canonical", "--operator", "a", "--state", "accState")),
         (
             "key_of_wrong_type",

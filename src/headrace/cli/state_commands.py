@@ -43,10 +43,13 @@ ExactOption = Annotated[
 OperatorOption = Annotated[
     str,
     cyclopts.Parameter(
-        name="--operator", help="the operator's uid, name or a part of it, or the first digits of its id"
+        name="--operator",
+        help="the operator's uid, name or a part of it, or the first digits of its id [the only one]",
     ),
 ]
-StateOption = Annotated[str, cyclopts.Parameter(name="--state", help="the state's name, or a part that only one has")]
+StateOption = Annotated[
+    str, cyclopts.Parameter(name="--state", help="the state's name, or a part that only one has [the only one]")
+]
 KeyOption = Annotated[
     str | None,
     cyclopts.Parameter(name="--key", help="only this key; fields of a row with commas between, or as JSON list"),
@@ -89,8 +92,8 @@ def query_command(
     path: PathArgument,
     /,
     *,
-    operator: OperatorOption,
-    state: StateOption,
+    operator: OperatorOption = "",
+    state: StateOption = "",
     key: KeyOption = None,
     limit: LimitOption = None,
     out: OutOption = None,

@@ -10,7 +10,7 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from headrace.core.errors import Invalid, NotFound, nearest
 from headrace.state.cells import Row, row_of
@@ -21,6 +21,7 @@ from headrace.state.progress import ReadProgress, Tell
 from headrace.state.report import load_checkpoint
 
 ID_PREFIX_MIN = 4
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +70,16 @@ class StateQuery:
         return (record_of(row, self.kind) for row in (islice(rows, limit) if limit else rows))
 
 
-def find_state(path: Path, *, operator: str, state: str) -> StateQuery:
+def find_state(path: Path, *, operator: str = "", state: str = "") -> StateQuery:
     """Find a state in a checkpoint.
 
     Args:
         path: a checkpoint's or savepoint's folder, or a job's checkpoint folder (then the newest).
-        operator: its uid, name (or a part that only one has), or the first digits of its id.
-        state: its name, or a part that only one has.
+        operator: its uid, name (or a part that only one has), or the first digits of its id; may be left out when there is only one.
+        state: its name, or a part that only one has; may be left out when there is only one.
 
     Raises:
+        Invalid: one that must be named was left out; names them.
         NotFound: no such operator or state; names the nearest.
         Corrupt, Unsupported: the checkpoint cannot be read.
     """
@@ -96,6 +98,8 @@ def choose_operator(operators: Sequence[OperatorState], wanted: str) -> Operator
         NotFound: none, or several.
     """
     keyed = [operator for operator in operators if any(subtask.keyed for subtask in operator.subtasks)]
+    if not wanted and keyed:
+        return _only(keyed, [operator.title for operator in keyed], "--operator", "operators with keyed state")
     lower = wanted.lower()
     ways = (
         lambda operator: wanted in {operator.uid, operator.name},
@@ -104,7 +108,7 @@ def choose_operator(operators: Sequence[OperatorState], wanted: str) -> Operator
         lambda operator: lower in operator.name.lower() or lower in operator.uid.lower(),
     )
     for way in ways:
-        found = [operator for operator in keyed if wanted and way(operator)]
+        found = [operator for operator in keyed if way(operator)]
         if len(found) == 1:
             return found[0]
         if found:
@@ -118,11 +122,20 @@ def choose_operator(operators: Sequence[OperatorState], wanted: str) -> Operator
     raise NotFound(f"no operator {wanted} with keyed state", hint=hint)
 
 
+def _only(found: Sequence[T], names: Sequence[str], option: str, what: str) -> T:
+    """The one that there is when none was asked for."""
+    if len(found) == 1:
+        return found[0]
+    raise Invalid(f"which one? there are {len(found)} {what}", hint=f"give `{option}`: {', '.join(names[:8])}")
+
+
 def _choose_state(opened: Sequence[OpenedHandle], operator: OperatorState, wanted: str) -> str:
     names = sorted({meta.name for one in opened if one.head for meta in one.head.states})
     if wanted in names:
         return wanted
-    parts = [name for name in names if wanted and wanted in name]
+    if not wanted and names:
+        return _only(names, names, "--state", f"states of {operator.title}")
+    parts = [name for name in names if wanted in name]
     if len(parts) == 1:
         return parts[0]
     near = parts or nearest(wanted, names) or names

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tests.unit.state.conftest import Unpack
 
-from headrace.core.errors import Corrupt, HeadraceError, NotFound, Unsupported
+from headrace.core.errors import Corrupt, HeadraceError, Invalid, NotFound, Unsupported
 from headrace.state import find_state, inspect_checkpoint
 
 CITIES = ["Porto", "Bergen", "Köln", "a city with a long name", "Lima"]
@@ -124,6 +124,18 @@ def test_keys_are_chosen_by_what_is_printed(unpack: Unpack) -> None:
     assert len(rows(folder, "Join", "left", key="[12]")) == 1
     assert len(rows(folder, "Join", "left", key='{"f0": 12}')) == 1
     assert rows(folder, "Join", "left", key="1200") == []
+
+
+def test_what_is_left_out_is_the_only_one_or_is_asked_for(unpack: Unpack) -> None:
+    """One operator with one state needs no names; of several, all are named."""
+    several = unpack("sql-hashmap") / "canonical"
+    with pytest.raises(Invalid, match="--operator"):
+        find_state(several)
+    with pytest.raises(Invalid, match=r"--state.*left.*right"):
+        find_state(several, operator="Join")
+    one = unpack("python-hashmap") / "canonical"
+    with pytest.raises(Invalid, match="--state"):
+        find_state(one)
 
 
 def test_unknown_names_get_the_nearest(unpack: Unpack) -> None:
