@@ -49,10 +49,6 @@ final class Cleaner {
         this.chunks = chunks;
     }
 
-    boolean isActive() {
-        return victim != null;
-    }
-
     /** Called before an append of so many bytes. */
     void pay(long appendedBytes) {
         if (victim != null) {

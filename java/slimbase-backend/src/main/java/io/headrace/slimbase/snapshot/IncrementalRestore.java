@@ -207,12 +207,10 @@ final class IncrementalRestore<K> {
             return;
         }
         SlimEngine engine = context.engine();
-        int before = engine.segmentCount();
         engine.beginRestoredSegment();
         job.fetcher.drain(new StateEntries(job));
         Segment segment = engine.endRestoredSegment();
-        // A file that filled two segments stands for neither of them.
-        if (segment != null && job.isReusable && engine.segmentCount() == before + 1) {
+        if (segment != null && job.isReusable) {
             segment.setTag(job.reference);
         }
     }

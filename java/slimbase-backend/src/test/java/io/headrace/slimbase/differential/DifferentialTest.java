@@ -255,8 +255,19 @@ class DifferentialTest {
             restore(PARALLELISMS[random.nextInt(PARALLELISMS.length)]);
         }
 
-        /** All keys of states without time to live, as the backends list them. */
+        /** All keys of states without time to live, as the backends list them; then all timers, which are taken out. */
         private void compareAll() throws Exception {
+            compareKeys();
+            List<List<String>> timers = new ArrayList<>();
+            for (Subject<K> subject : subjects) {
+                timers.add(subject.drainTimers());
+            }
+            for (int i = 1; i < timers.size(); i++) {
+                assertThat(timers.get(i)).as("seed=%s, timers of %s", seed, subjects.get(i).name()).isEqualTo(timers.get(0));
+            }
+        }
+
+        private void compareKeys() throws Exception {
             for (String state : List.of("long0", "string0", "list0", "reducing0", "aggregating0")) {
                 List<List<String>> found = new ArrayList<>();
                 for (Subject<K> subject : subjects) {

@@ -279,7 +279,7 @@ final class Operations<K> {
                 return first == null ? null : List.of(first.getTimestamp(), first.getKey());
             }
             at.timers.add(new TimerHeapInternalTimer<>(time, key, VoidNamespace.INSTANCE));
-            return null; // not the size: with hundreds of timers rocksdb's counts short by those in its write batch
+            return null; // not the size, which rocksdb counts without its write batch: the script's end compares the timers themselves
         };
     }
 }

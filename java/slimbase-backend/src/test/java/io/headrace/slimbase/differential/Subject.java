@@ -142,6 +142,17 @@ final class Subject<K> {
         return subtask;
     }
 
+    /** Takes all timers out, subtask by subtask in order of time. */
+    List<String> drainTimers() {
+        List<String> all = new ArrayList<>();
+        for (Subtask<K> subtask : subtasks) {
+            for (var timer = subtask.timers.poll(); timer != null; timer = subtask.timers.poll()) {
+                all.add(timer.getTimestamp() + " " + timer.getKey());
+            }
+        }
+        return all;
+    }
+
     /** Starts a checkpoint; its asynchronous part runs beside what follows. */
     Snapshot checkpoint(long id, CheckpointOptions options, ExecutorService executor) throws Exception {
         List<Future<KeyedStateHandle>> handles = new ArrayList<>();
