@@ -1,0 +1,1 @@
+"""Control loops that keep the cluster and its jobs well; `hawk` finds dead hosts."""
