@@ -6,8 +6,10 @@ import io.headrace.slimbase.layout.MapPages;
 import io.headrace.slimbase.layout.MapRun;
 import io.headrace.slimbase.registry.StateInfo;
 import java.io.IOException;
+import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.Iterator;
+import java.util.List;
 import java.util.Map;
 import java.util.function.Function;
 import org.apache.flink.api.common.state.StateDescriptor;
@@ -190,20 +192,13 @@ final class SlimMapState<K, N, UK, UV> extends AbstractSlimState<K, N, Map<UK, U
                     "key the map by time in ms",
                     null);
         }
-        if ((Long) fromInclusive < 0 || (Long) toExclusive < 0) {
-            throw new SlimBaseException(
-                    SlimBaseException.Kind.Invalid,
-                    "range read needs bounds that are not negative, state=`" + info.name() + "`, from=" + fromInclusive + ", to=" + toExclusive,
-                    null,
-                    null);
-        }
-        serializeUserKey(fromInclusive);
-        byte[] from = out.toBytes();
-        serializeUserKey(toExclusive);
-        byte[] to = out.toBytes();
         byte[] key = currentKeyBytes();
         int keyGroup = keys.keyGroup();
-        return () -> new SlimMapIterator<>(this, keyGroup, key, from, to, Function.identity());
+        List<Iterable<Map.Entry<UK, UV>>> parts = new ArrayList<>(2);
+        for (LongRange part : LongRange.of((Long) fromInclusive, (Long) toExclusive)) {
+            parts.add(() -> new SlimMapIterator<>(this, keyGroup, key, part.from(), part.to(), Function.identity()));
+        }
+        return parts.size() == 1 ? parts.get(0) : () -> new ChainedIterator<>(parts.iterator());
     }
 
     // --- for iterators, which remember their key as bytes ----------------------------------------------------------------

@@ -11,8 +11,10 @@ import io.headrace.slimbase.engine.SlimBaseException;
 import io.headrace.slimbase.suites.SuiteBackends;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
+import java.util.TreeMap;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import org.apache.flink.api.common.state.MapState;
@@ -97,8 +99,52 @@ class StatesTest {
         assertThatThrownBy(() -> ((OrderedMapState<String, String>) map).range("a", "b"))
                 .isInstanceOf(SlimBaseException.class)
                 .hasMessageContaining("LongSerializer");
-        MapState<Long, String> times = state(new MapStateDescriptor<>("times", LongSerializer.INSTANCE, StringSerializer.INSTANCE));
-        assertThatThrownBy(() -> ((OrderedMapState<Long, String>) times).range(-1L, 5L)).hasMessageContaining("not negative");
+    }
+
+    /** Negative times come before the others, in ranges with and without an end, and entries can be set and removed on the way. */
+    @Test
+    @SuppressWarnings("unchecked")
+    void rangesGoOverZero() throws Exception {
+        MapState<Long, String> map = state(new MapStateDescriptor<>("times", LongSerializer.INSTANCE, StringSerializer.INSTANCE));
+        OrderedMapState<Long, String> ordered = (OrderedMapState<Long, String>) map;
+        backend.setCurrentKey(5L);
+        TreeMap<Long, String> model = new TreeMap<>();
+        for (long i = 0; i < 1_000; i++) {
+            long time = i * 7919 % 1_000 * 10 - 5_000;
+            map.put(time, "at " + time);
+            model.put(time, "at " + time);
+        }
+        for (long edge : new long[] {Long.MIN_VALUE, Long.MAX_VALUE}) {
+            map.put(edge, "edge");
+            model.put(edge, "edge");
+        }
+        long[] bounds = {Long.MIN_VALUE, -6_000, -4_995, -10, -1, 0, 1, 10, 2_345, 4_990, Long.MAX_VALUE};
+        for (long from : bounds) {
+            assertThat(times(ordered.range(from, null))).containsExactlyElementsOf(model.tailMap(from).keySet());
+            for (long to : bounds) {
+                if (from <= to) {
+                    assertThat(times(ordered.range(from, to))).containsExactlyElementsOf(model.subMap(from, to).keySet());
+                } else {
+                    assertThat(ordered.range(from, to)).isEmpty();
+                }
+            }
+        }
+        Iterator<Map.Entry<Long, String>> entries = ordered.range(-500L, 501L).iterator();
+        while (entries.hasNext()) {
+            Map.Entry<Long, String> entry = entries.next();
+            entry.setValue("seen");
+            if (entry.getKey() % 20 == 0) {
+                entries.remove();
+            }
+        }
+        assertThat(times(ordered.range(-500L, 501L))).hasSize(50).allMatch(time -> time % 20 != 0);
+        assertThat(ordered.range(-500L, 501L)).allMatch(entry -> entry.getValue().equals("seen"));
+    }
+
+    private static List<Long> times(Iterable<Map.Entry<Long, String>> entries) {
+        List<Long> times = new ArrayList<>();
+        entries.forEach(entry -> times.add(entry.getKey()));
+        return times;
     }
 
     /** Expired values leave memory while the log is cleaned, though nobody reads them. */
