@@ -34,10 +34,11 @@ _MAIN = "org.apache.flink.client.python.PythonGatewayServer"
 class Jvm:
     """The gateway JVM: `gateway.jvm` is the way in; `alive` is asked by the server's watch."""
 
-    def __init__(self, process: subprocess.Popen[bytes], gateway: Any) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], gateway: Any, configuration: Path) -> None:
         self.process = process
         self.gateway = gateway
         self.view = gateway.jvm
+        self.configuration = configuration  # folder of Flink's config.yaml
 
     @property
     def alive(self) -> bool:
@@ -116,7 +117,7 @@ def start_jvm(
     gateway = _connect()
     # PyFlink replaces some Java exceptions by Python ones that have lost their causes; py4j's own keep the object.
     py4j.java_gateway.get_return_value = py4j.protocol.get_return_value
-    return Jvm(process, gateway)
+    return Jvm(process, gateway, flink_home / "conf")
 
 
 def _connect() -> Any:

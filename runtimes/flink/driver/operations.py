@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 from py4j.protocol import Py4JNetworkError
 
 from driver.jvm import Jvm
+from driver.resource_manager import ResourceManagerLink
 from driver.rows import read_rows
 from driver.session import Insert, Outcome, ParsedTables, Session
 from driver.tables import describe_table, short_type
@@ -33,10 +34,15 @@ from headrace.core.log import get_logger
 from headrace.core.schema import Column
 from headrace.flink.protocol import (
     QUERY_ROWS_MAX,
+    BlockNodes,
     Compile,
     Compiled,
+    Disconnect,
+    Disconnected,
     Explain,
     Explained,
+    ListTaskManagers,
+    NodesBlocked,
     ParsedTable,
     ParseTable,
     Ping,
@@ -93,7 +99,11 @@ class Operations:
             Compile: self.compile,
             Submit: self.submit,
             Query: self.query,
+            ListTaskManagers: lambda _, __: self._resource_manager.list_task_managers(),
+            Disconnect: self.disconnect,
+            BlockNodes: self.block_nodes,
         }
+        self._resource_manager = ResourceManagerLink(jvm.view, jvm.configuration)
         self.requests = 0
         self._running = 0
         self._warm = False
@@ -262,6 +272,14 @@ class Operations:
         instants = [zone == "UTC" and column.type.startswith("TIMESTAMP_LTZ") for column in columns]
         rows = session.guarded(lambda: read_rows(self._jvm.view, table, instants=instants), place)
         return Rows(columns=columns, rows=rows[: request.limit], truncated=len(rows) > request.limit)
+
+    def disconnect(self, request: Disconnect, _: Ticket) -> Disconnected:
+        """Tell Flink that TaskManagers are lost."""
+        return self._resource_manager.disconnect(request.ids, request.cause)
+
+    def block_nodes(self, request: BlockNodes, _: Ticket) -> NodesBlocked:
+        """Keep work off nodes for a while."""
+        return self._resource_manager.block_nodes(request.blocks)
 
     def _session(self, config: dict[str, str], *, batch: bool, operation: str) -> Session:
         return Session(self._jvm, self._parsed, config=config, batch=batch, operation=operation)

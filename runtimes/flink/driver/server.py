@@ -28,9 +28,12 @@ from headrace.flink.protocol import (
     FRAME_BYTES_MAX,
     FRAME_HEADER,
     Answer,
+    BlockNodes,
     Call,
     Compile,
+    Disconnect,
     Explain,
+    ListTaskManagers,
     ParseTable,
     Ping,
     Query,
@@ -48,6 +51,8 @@ log = get_logger("headrace.driver")
 CONNECTIONS_MAX = 64
 PLAN_WORKERS, PLAN_WAITING_MAX = 2, 32
 CLUSTER_WORKERS, CLUSTER_WAITING_MAX = 4, 8
+# What Hawk asks must not wait behind a plan or a job's submission.
+GUARD_WORKERS, GUARD_WAITING_MAX = 3, 32
 # Far above what a loaded machine of two cores was seen to need (`quality`: compile 12 s, submit 18 s), queueing included.
 TIMEOUT_S: dict[type, float] = {
     Ping: 5.0,
@@ -57,6 +62,9 @@ TIMEOUT_S: dict[type, float] = {
     Compile: 60.0,
     Submit: 120.0,
     Query: 300.0,
+    ListTaskManagers: 8.0,
+    Disconnect: 8.0,
+    BlockNodes: 8.0,
 }
 TIMEOUT_S_MAX = 900.0
 # How long a worker may go on after its call ran out of time, before the process gives up on it.
@@ -117,6 +125,7 @@ class Server:
         self._jvm_alive = jvm_alive
         self._plan = Lane("plan", workers=PLAN_WORKERS, waiting_max=PLAN_WAITING_MAX)
         self._cluster = Lane("cluster", workers=CLUSTER_WORKERS, waiting_max=CLUSTER_WAITING_MAX)
+        self._guard = Lane("guard", workers=GUARD_WORKERS, waiting_max=GUARD_WAITING_MAX)
         self._connections: set[asyncio.Task[None]] = set()
         self._background: set[asyncio.Task[None]] = set()
         self._end: asyncio.Future[int] | None = None
@@ -147,6 +156,7 @@ class Server:
                 task.cancel()
             self._plan.close()
             self._cluster.close()
+            self._guard.close()
 
     def _stop(self, code: int) -> None:
         if self._end and not self._end.done():
@@ -206,7 +216,9 @@ class Server:
         except HeadraceError as error:
             failure = error.body()
         elapsed_ms = (self._clock.monotonic_s() - begin) * 1000
-        log.info(
+        # Hawk asks once a second; that is no news.
+        say = log.debug if isinstance(call.request, ListTaskManagers) and failure is None else log.info
+        say(
             "call_answered",
             op=type(call.request).__name__,
             elapsed_ms=round(elapsed_ms, 1),
@@ -214,9 +226,18 @@ class Server:
         )
         return Answer(id=call.id, response=response, error=failure, elapsed_ms=elapsed_ms)
 
+    def _lane(self, request: Request) -> Lane:
+        match request:
+            case Submit() | Query():
+                return self._cluster
+            case ListTaskManagers() | Disconnect() | BlockNodes():
+                return self._guard
+            case _:
+                return self._plan
+
     async def _work(self, call: Call) -> Response:
         timeout_s = min(call.timeout_s if call.timeout_s > 0 else TIMEOUT_S[type(call.request)], TIMEOUT_S_MAX)
-        lane = self._cluster if isinstance(call.request, Submit | Query) else self._plan
+        lane = self._lane(call.request)
         ticket = Ticket()
         future = lane.start(lambda: self._handler.handle(call.request, ticket))
         waiter = asyncio.wrap_future(future)

@@ -49,3 +49,11 @@ class SystemClock:
     async def sleep_async(self, seconds: float) -> None:
         """Suspend this task."""
         await asyncio.sleep(seconds)
+
+
+class BootClock(SystemClock):
+    """A real clock whose durations include the time that the machine was suspended, for leases."""
+
+    def monotonic_s(self) -> float:
+        """Seconds since boot."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME)

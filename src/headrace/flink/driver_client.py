@@ -23,11 +23,16 @@ from headrace.flink.protocol import (
     ANSWER_BYTES_MAX,
     FRAME_HEADER,
     Answer,
+    BlockNodes,
     Call,
     Compile,
     Compiled,
+    Disconnect,
+    Disconnected,
     Explain,
     Explained,
+    ListTaskManagers,
+    NodesBlocked,
     ParsedTable,
     ParseTable,
     Ping,
@@ -38,6 +43,7 @@ from headrace.flink.protocol import (
     Rows,
     Submit,
     Submitted,
+    TaskManagers,
     Validate,
     Validated,
     check_frame_size,
@@ -50,7 +56,15 @@ T = TypeVar("T")
 CONNECT_TIMEOUT_S = 2.0
 # How much longer than the driver's own time-out the client waits: the answer that says so must still arrive.
 ANSWER_MARGIN_S = 5.0
-DEFAULT_TIMEOUT_S: dict[type, float] = {Submit: 120.0, Query: 300.0, Explain: 60.0, Compile: 60.0}
+DEFAULT_TIMEOUT_S: dict[type, float] = {
+    Submit: 120.0,
+    Query: 300.0,
+    Explain: 60.0,
+    Compile: 60.0,
+    ListTaskManagers: 10.0,
+    Disconnect: 10.0,
+    BlockNodes: 10.0,
+}
 OTHER_TIMEOUT_S = 30.0
 IDLE_CONNECTIONS_MAX = 4
 UNIX_PATH_BYTES_MAX = 107
@@ -108,6 +122,18 @@ class DriverClient:
     def query(self, request: Query, *, timeout_s: float = 0.0) -> Rows:
         """Run a SELECT and fetch its rows."""
         return self._expect(request, Rows, timeout_s)
+
+    def list_task_managers(self, request: ListTaskManagers, *, timeout_s: float = 0.0) -> TaskManagers:
+        """The TaskManagers that the leading ResourceManager knows."""
+        return self._expect(request, TaskManagers, timeout_s)
+
+    def disconnect(self, request: Disconnect, *, timeout_s: float = 0.0) -> Disconnected:
+        """Tell Flink that TaskManagers are lost."""
+        return self._expect(request, Disconnected, timeout_s)
+
+    def block_nodes(self, request: BlockNodes, *, timeout_s: float = 0.0) -> NodesBlocked:
+        """Keep work off nodes for a while."""
+        return self._expect(request, NodesBlocked, timeout_s)
 
     def call(self, request: Request, *, timeout_s: float = 0.0) -> Answer:
         """Send one request and return the answer as it came, error or not; `elapsed_ms` is the driver's time.

@@ -124,7 +124,37 @@ class Query(_Scripted, frozen=True, tag="query", tag_field="op"):
     limit: int = 1000
 
 
-Request = Ping | ParseTable | Validate | Explain | Compile | Submit | Query
+class ListTaskManagers(msgspec.Struct, frozen=True, tag="list_task_managers", tag_field="op"):
+    """Ask the leading ResourceManager for its TaskManagers. Answer: `TaskManagers`. Unavailable when there is no leader."""
+
+
+class Disconnect(msgspec.Struct, frozen=True, kw_only=True, tag="disconnect", tag_field="op"):
+    """Tell the leading ResourceManager, and through it every job, that TaskManagers are lost. Answer: `Disconnected`.
+
+    Args:
+        ids: Flink's resource ids; one that is not registered is no error.
+        cause: shown by Flink as the failure's reason.
+    """
+
+    ids: tuple[str, ...]
+    cause: str
+
+
+class NodeBlock(msgspec.Struct, frozen=True, kw_only=True):
+    """No work for a node until `until_ms` (wall time of the JobManager); `node` is the host that its TaskManagers registered with."""
+
+    node: str
+    cause: str
+    until_ms: int
+
+
+class BlockNodes(msgspec.Struct, frozen=True, kw_only=True, tag="block_nodes", tag_field="op"):
+    """Add nodes to the ResourceManager's blocklist, which has to be switched on in the cluster. Answer: `NodesBlocked`."""
+
+    blocks: tuple[NodeBlock, ...]
+
+
+Request = Ping | ParseTable | Validate | Explain | Compile | Submit | Query | ListTaskManagers | Disconnect | BlockNodes
 
 
 class Pong(msgspec.Struct, frozen=True, kw_only=True, tag="pong", tag_field="op"):
@@ -225,7 +255,49 @@ class Rows(msgspec.Struct, frozen=True, kw_only=True, tag="rows", tag_field="op"
     truncated: bool = False
 
 
-Response = Pong | ParsedTable | Validated | Explained | Compiled | Submitted | Rows
+class TaskManagerRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A registered TaskManager; `node` is the host it registered with, `last_heartbeat_ms` in the JobManager's wall time."""
+
+    id: str
+    node: str
+    last_heartbeat_ms: int
+    slots: int
+    free_slots: int
+    blocked: bool
+
+
+class TaskManagers(msgspec.Struct, frozen=True, kw_only=True, tag="task_managers", tag_field="op"):
+    """What the ResourceManager knows; `leader` is its fencing token."""
+
+    rows: tuple[TaskManagerRow, ...]
+    leader: str
+
+
+class Disconnected(msgspec.Struct, frozen=True, kw_only=True, tag="disconnected", tag_field="op"):
+    """The ResourceManager has taken it: `gone` were registered before, `unknown` were not."""
+
+    gone: tuple[str, ...]
+    unknown: tuple[str, ...]
+
+
+class NodesBlocked(msgspec.Struct, frozen=True, kw_only=True, tag="nodes_blocked", tag_field="op"):
+    """The ResourceManager has taken the blocks; without effect where its blocklist is off."""
+
+    count: int
+
+
+Response = (
+    Pong
+    | ParsedTable
+    | Validated
+    | Explained
+    | Compiled
+    | Submitted
+    | Rows
+    | TaskManagers
+    | Disconnected
+    | NodesBlocked
+)
 
 
 class Call(msgspec.Struct, frozen=True):

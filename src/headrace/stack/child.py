@@ -254,6 +254,7 @@ class Child:
         if self._process is None or record is None:
             return
         self.state = "stopping"
+        orphans.announce_stop(self._run, record)
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGTERM)
         try:

@@ -24,11 +24,15 @@ POLL_S = 0.05
 
 
 class PidRecord(msgspec.Struct, frozen=True):
-    """What a pid file holds; `start_ticks` is field 22 of /proc/<pid>/stat, which tells a reused pid apart."""
+    """What a pid file holds; `start_ticks` is field 22 of /proc/<pid>/stat, which tells a reused pid apart.
+
+    `stopping` says that the process was asked to end: whoever watches it must not take that for a loss.
+    """
 
     name: str
     pid: int
     start_ticks: int
+    stopping: bool = False
 
 
 class ProcessStat(msgspec.Struct, frozen=True):
@@ -54,10 +58,18 @@ def read_stats() -> list[ProcessStat]:
 
 def write_pid(folder: Path, name: str, pid: int) -> PidRecord:
     """Record a process that was just started."""
-    record = PidRecord(name, pid, start_ticks(pid))
-    temporary = folder / f".{name}.pid"
+    return _write(folder, PidRecord(name, pid, start_ticks(pid)))
+
+
+def announce_stop(folder: Path, record: PidRecord) -> None:
+    """Say in the pid file that the process is about to be stopped on purpose."""
+    _write(folder, msgspec.structs.replace(record, stopping=True))
+
+
+def _write(folder: Path, record: PidRecord) -> PidRecord:
+    temporary = folder / f".{record.name}.pid"
     temporary.write_bytes(msgspec.json.encode(record))
-    temporary.replace(folder / f"{name}.pid")
+    temporary.replace(folder / f"{record.name}.pid")
     return record
 
 

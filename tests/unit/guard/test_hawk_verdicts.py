@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from headrace.guard.hawk.model import Ballot, Decision, Facts, FailureClass, HostFacts, ProcessReport, Standing, View
 from headrace.guard.hawk.options import HawkOptions
 from headrace.guard.hawk.verdicts import cast, decide_verdicts, with_convicted
@@ -25,7 +27,9 @@ class Court:
         ballots = tuple(
             cast(name, views[name], now_ms=self.now_ms - age_ms, hosts=len(self.hosts), limit=40) for name in views
         )
-        decision, self.standing = decide_verdicts(Facts(ballots, self.hosts), self.standing, self.now_ms, OPTIONS)
+        racks = Counter(known.rack for known in self.hosts.values() if known.rack)
+        facts = Facts(ballots, self.hosts, len(self.hosts), dict(racks))
+        decision, self.standing = decide_verdicts(facts, self.standing, self.now_ms, OPTIONS)
         names = {verdict.host for verdict in decision.verdicts if not verdict.process}
         self.hosts = with_convicted(self.hosts, names)
         return decision

@@ -103,10 +103,19 @@ class HostFacts(msgspec.Struct, frozen=True):
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """Everything a decision of verdicts takes."""
+    """Everything a decision of verdicts takes.
+
+    Args:
+        ballots: of any age; old ones are left out.
+        hosts: those that a ballot names or whose processes were lost; others need not be there.
+        total: how many hosts there are.
+        racks: rack → how many hosts it has; unnamed racks are left out.
+    """
 
     ballots: tuple[Ballot, ...]
     hosts: dict[str, HostFacts]
+    total: int
+    racks: dict[str, int] = {}
 
 
 class Verdict(msgspec.Struct, frozen=True):

@@ -118,6 +118,14 @@ class HawkOptions(Options, frozen=True):
     ] = 0.03
     gray_on: Annotated[int, option("bad self-checks in a row before a host is gray", ge=1)] = 3
     gray_off: Annotated[int, option("good self-checks in a row before it is well again", ge=1)] = 6
+    probe_port: Annotated[
+        int,
+        option(
+            "TCP port at which kernels are asked; nobody need listen, but no filter may swallow the packet",
+            ge=1,
+            le=65_535,
+        ),
+    ] = 9
     self_check_s: Annotated[int, option("between two self-checks of an agent", unit="s", ge=1)] = 5
 
     def check(self) -> HawkOptions:

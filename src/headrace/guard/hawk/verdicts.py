@@ -32,7 +32,7 @@ def decide_verdicts(facts: Facts, standing: Standing, now_ms: int, options: Hawk
     Pure. Call it a few times within `settle_ms`; each verdict is given once, as long as the caller marks hosts as convicted.
 
     Args:
-        facts: ballots of any age (old ones are left out) and what is known of the hosts.
+        facts: ballots and what is known of the hosts.
         standing: what the last call returned.
         now_ms: on the clock of `Ballot.at_ms`.
         options: times and limits.
@@ -43,9 +43,9 @@ def decide_verdicts(facts: Facts, standing: Standing, now_ms: int, options: Hawk
     votes = {host: _votes(ballots, host, known, options) for host, known in facts.hosts.items() if not known.convicted}
     lost = {host: found for host, found in votes.items() if len(found[1]) >= QUORUM}
     quorum_ms = {host: standing.quorum_ms.get(host, now_ms) for host in lost}
-    braked = is_braked(ballots, len(facts.hosts), options)
+    braked = is_braked(ballots, facts.total, options)
     brake_ms = (now_ms if standing.brake_ms is None else standing.brake_ms) if braked else None
-    spared = lost.keys() - _rack_released(lost, facts.hosts, brake_ms, now_ms, options) if braked else set()
+    spared = lost.keys() - _rack_released(lost, facts, brake_ms, now_ms, options) if braked else set()
     verdicts = [
         Verdict(host, FailureClass.RACK_LOST if braked else failure, votes=observers)
         for host, (failure, observers) in sorted(lost.items())
@@ -88,20 +88,17 @@ def _votes(
 
 
 def _rack_released(
-    lost: Mapping[str, object],
-    hosts: Mapping[str, HostFacts],
-    brake_ms: int | None,
-    now_ms: int,
-    options: HawkOptions,
+    lost: Mapping[str, object], facts: Facts, brake_ms: int | None, now_ms: int, options: HawkOptions
 ) -> set[str]:
     """The lost hosts of the one rack that is wholly silent, once the brake has held it long enough; else nobody."""
-    racks = {hosts[host].rack for host in lost}
+    racks = {facts.hosts[host].rack for host in lost}
     if brake_ms is None or now_ms - brake_ms < options.rack_hold_ms or len(racks) != 1 or "" in racks:
         return set()
     rack = next(iter(racks))
-    others = [host for host, known in hosts.items() if known.rack != rack and not known.convicted]
-    whole = all(host in lost or known.convicted for host, known in hosts.items() if known.rack == rack)
-    return set(lost) if whole and len(others) * 2 >= len(hosts) else set()
+    convicted = sum(known.convicted and known.rack == rack for known in facts.hosts.values())
+    size = facts.racks.get(rack, 0)
+    whole = len(lost) + convicted >= size > 0
+    return set(lost) if whole and (facts.total - size) * 2 >= facts.total else set()
 
 
 def _process_verdicts(

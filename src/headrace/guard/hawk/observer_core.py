@@ -1,0 +1,403 @@
+"""An observer without its edges: members, views, ballots, verdicts, blocks.
+
+Takes datagrams, kernel answers, Flink's heartbeats and times; gives datagrams to send, hosts to probe, and decisions. Every
+observer decides for itself from its own ballot and those of its peers; the one beside a JobManager also acts (`realize`).
+Events are told through one function, for log, timeline and metrics.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections import Counter
+from collections.abc import Callable
+
+import msgspec
+
+from headrace.guard.hawk.gray import is_skewed
+from headrace.guard.hawk.keys import host_key, observers_key
+from headrace.guard.hawk.members import Answer, Member, Phase, admit, hear, make_cookie, settle
+from headrace.guard.hawk.model import (
+    Ballot,
+    Decision,
+    Evidence,
+    Facts,
+    FailureClass,
+    HostFacts,
+    HostReport,
+    Standing,
+    Verdict,
+    View,
+)
+from headrace.guard.hawk.options import HawkOptions
+from headrace.guard.hawk.probation import Block, Conviction, decide_blocks, remember
+from headrace.guard.hawk.verdicts import NEWS_MS, cast, decide_verdicts
+from headrace.guard.hawk.views import Awake, advance, decide_view
+from headrace.guard.hawk.wire import (
+    BALLOT_HOSTS_MAX,
+    NONCE_BYTES,
+    Ack,
+    BallotBody,
+    Challenge,
+    Datagram,
+    Heartbeat,
+    Join,
+    Kind,
+    Refuse,
+    Rejected,
+    check_name,
+    decode,
+    encode,
+)
+from headrace.guard.hawk.wire import Conviction as ToldConviction
+
+Address = tuple[str, int]
+Tell = Callable[..., None]
+HOSTS_MAX = 10_000  # more heartbeats than one core can take; only holders of a key come this far
+PROBE_EVERY_MS = 50
+BALLOT_EVERY_MS = 100
+BALLOT_HASTE_MS = 40  # while somebody is suspect
+OFFSETS_KEPT = 8
+TELL_CONVICTED_MS = 5000
+FLINK_STALE_MS = 1500
+DATAGRAM_KINDS_OF_AGENTS = frozenset({Kind.JOIN, Kind.HEARTBEAT})
+
+
+class Host:
+    """What an observer knows of one host."""
+
+    def __init__(self, member: Member, address: Address, evidence: Evidence) -> None:
+        self.member = member
+        self.address = address
+        self.evidence = evidence
+        self.report = HostReport()
+        self.view = View.ALIVE
+        self.ack = b""
+        self.probed_ms = -PROBE_EVERY_MS
+        self.convicted_ms: int | None = None
+        self.offsets_ms: list[int] = []
+        self.skewed = False
+        self.refused_boot = 0
+        self.history: tuple[Conviction, ...] = ()
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """What is to be done after a turn."""
+
+    datagrams: list[tuple[bytes, Address]]
+    probes: list[tuple[str, str]]  # (host, IP address)
+    decision: Decision
+
+
+class ObserverCore:
+    """The state of one observer."""
+
+    def __init__(
+        self,
+        name: str,
+        cluster_key: bytes,
+        peers: dict[str, Address],
+        *,
+        boot: int,
+        secret: bytes,
+        options: HawkOptions,
+        tell: Tell,
+    ) -> None:
+        self.name = check_name(name)
+        self.hosts: dict[str, Host] = {}  # ordered by the last heartbeat, oldest first
+        self.rejected: dict[str, int] = {}
+        self._cluster_key = cluster_key
+        self._observers_key = observers_key(cluster_key)
+        self._keys: dict[str, bytes] = {}
+        self._peers = peers
+        self._boot = boot
+        self._secret = secret
+        self._nonce = hmac.digest(secret, b"nonce", "sha256")[:NONCE_BYTES]
+        self._unsettled: set[str] = set()
+        self._news: set[str] = set()
+        self._options = options.check()
+        self._tell = tell
+        self._awake = Awake(0, 0)
+        self._number = 0
+        self._ballot_due_ms = 0
+        self._ballots: dict[str, Ballot] = {}
+        self._peer_marks: dict[str, tuple[int, int]] = {}  # peer → (boot, greatest number)
+        self._peer_nonces: dict[str, bytes] = {}
+        self._standing = Standing()
+        self._decision = Decision()
+        self._told: dict[ToldConviction, int] = {}
+        self._flink: dict[
+            str, tuple[int, int]
+        ] = {}  # resource id → (heartbeat's own time, since when it has that value)
+        self._flink_ms: int | None = None
+
+    @property
+    def awake_ms(self) -> int:
+        """The awake clock."""
+        return self._awake.awake_ms
+
+    def receive(self, data: bytes, address: Address, now_ms: int, wall_ms: int) -> bytes | None:
+        """Take a datagram; returns the answer for `address`, if there is one."""
+        try:
+            datagram = decode(data, self._find_key)
+        except Rejected as rejected:
+            self._count(rejected.reason)
+            return None
+        if datagram.kind is Kind.BALLOT:
+            self._take_ballot(datagram, now_ms)
+            return None
+        return self._take_agent(datagram, address, now_ms, wall_ms)
+
+    def kernel_answered(self, host: str) -> None:
+        """The kernel of a host answered a probe."""
+        known = self.hosts.get(host)
+        if known is not None:
+            known.evidence = Evidence(known.evidence.heartbeat_ms, self.awake_ms)
+
+    def flink_heard(self, heartbeats: dict[str, int], now_ms: int) -> None:
+        """Flink's last heartbeat per TaskManager, in whatever clock: only its change counts, so that no clocks are compared."""
+        self._flink = {
+            name: self._flink[name] if self._flink.get(name, (None,))[0] == value else (value, now_ms)
+            for name, value in heartbeats.items()
+        }
+        self._flink_ms = now_ms
+
+    def turn(self, now_ms: int) -> Turn:
+        """Judge all hosts; read what waits in the socket before."""
+        self._awake = advance(self._awake, now_ms, self._options)
+        views, probes, datagrams = self._judge(now_ms)
+        own = cast(self.name, views, now_ms=now_ms, hosts=len(self.hosts), limit=BALLOT_HOSTS_MAX)
+        self._ballots[self.name] = own
+        datagrams += self._ballot_datagrams(own, now_ms)
+        decision, self._standing = decide_verdicts(self._all_facts(now_ms), self._standing, now_ms, self._options)
+        self._follow(decision, now_ms)
+        return Turn(datagrams, probes, decision)
+
+    def blocks(self, now_ms: int) -> list[Block]:
+        """Hosts that get no work now."""
+        histories = {host: known.history for host, known in self.hosts.items() if known.history}
+        return decide_blocks(histories, len(self.hosts), now_ms, self._options)
+
+    def processes(self, host: str) -> tuple[str, ...]:
+        """Flink's resource ids of a host's TaskManagers."""
+        known = self.hosts.get(host)
+        return tuple(process.name for process in known.report.processes) if known else ()
+
+    # --- agents ---
+
+    def _find_key(self, kind: Kind, name: str) -> bytes | None:
+        if kind is Kind.BALLOT:
+            return self._observers_key if name in self._peers else None
+        if kind not in DATAGRAM_KINDS_OF_AGENTS:
+            return None
+        key = self._keys.get(name)
+        return key if key is not None else host_key(self._cluster_key, name)
+
+    def _take_agent(self, datagram: Datagram, address: Address, now_ms: int, wall_ms: int) -> bytes | None:
+        host, known = datagram.name, self.hosts.get(datagram.name)
+        member = known.member if known else None
+        accepted = member.accepted if member else 0
+        cookie = make_cookie(self._secret, host, datagram.boot, accepted)
+        given = datagram.as_(Join).cookie if datagram.kind is Kind.JOIN else b""
+        view = known.view if known else View.DEAD
+        match admit(member, datagram.boot, datagram.number, view=view, cookie_ok=given == cookie):
+            case Answer.DROP:
+                self._count("replay")
+                return None
+            case Answer.CHALLENGE:
+                return self._answer(datagram, Kind.CHALLENGE, Challenge(cookie))
+            case Answer.REFUSE:
+                if known is not None and known.refused_boot != datagram.boot:
+                    known.refused_boot = datagram.boot
+                    self._tell("agent_refused", host=host, boot=datagram.boot, address=address[0])
+                return self._answer(datagram, Kind.REFUSE, Refuse())
+        if known is None and len(self.hosts) >= HOSTS_MAX:
+            self._count("hosts")
+            return None
+        report = (datagram.as_(Join) if datagram.kind is Kind.JOIN else datagram.as_(Heartbeat)).report
+        known = self._heard(host, datagram, report, address)
+        self._watch_clock(host, known, report, wall_ms)
+        known.ack = self._answer(datagram, Kind.ACK, Ack(known.member.phase is Phase.CONVICTED))
+        return known.ack
+
+    def _heard(self, host: str, datagram: Datagram, report: HostReport, address: Address) -> Host:
+        known = self.hosts.pop(host, None)
+        member = known.member if known else None
+        late = known is not None and known.view is not View.ALIVE
+        member = hear(member, datagram.boot, datagram.number, awake_ms=self.awake_ms, gap=late, fenced=report.fenced)
+        evidence = Evidence(self.awake_ms, self.awake_ms)
+        if known is None or known.member.boot != member.boot:
+            self._keys[host] = host_key(self._cluster_key, host)
+            self._tell("agent_joined", host=host, boot=member.boot, address=address[0], rack=report.rack)
+        if known is None:
+            known = Host(member, address, evidence)
+        if set(report.gray) != set(known.report.gray):
+            self._tell("host_gray", host=host, classes=list(report.gray))
+        if report.leaving and member.phase is not Phase.LEFT:
+            self._tell("agent_left", host=host)
+            member = msgspec.structs.replace(member, phase=Phase.LEFT)
+        known.member, known.address, known.evidence, known.report = member, address, evidence, report
+        if late:
+            self._tell("host_heard_again", host=host)
+        known.view = View.ALIVE
+        if member.phase in (Phase.JOINING, Phase.CONVICTED):
+            self._unsettled.add(host)
+        if any(process.lost_pid and process.lost_age_ms <= NEWS_MS for process in report.processes):
+            self._news.add(host)
+        self.hosts[host] = known
+        return known
+
+    def _watch_clock(self, host: str, known: Host, report: HostReport, wall_ms: int) -> None:
+        known.offsets_ms = [*known.offsets_ms[1 - OFFSETS_KEPT :], report.wall_ms - wall_ms]
+        skewed = is_skewed(known.offsets_ms, self._options)
+        if skewed != known.skewed:
+            known.skewed = skewed
+            self._tell("clock_skew", host=host, skewed=skewed, offset_ms=known.offsets_ms[-1])
+
+    def _answer(self, datagram: Datagram, kind: Kind, body: object) -> bytes:
+        key = self._keys.get(datagram.name) or host_key(self._cluster_key, datagram.name)
+        return encode(Datagram(kind, datagram.name, datagram.boot, datagram.number, body), key)
+
+    # --- peers ---
+
+    def _take_ballot(self, datagram: Datagram, now_ms: int) -> None:
+        body, peer = datagram.as_(BallotBody), datagram.name
+        if body.echo != self._nonce:
+            # A peer that has just started, or a recorded ballot: learn whom to echo, believe nothing.
+            self._peer_nonces[peer] = body.nonce
+            self._count("echo")
+            return
+        boot, number = self._peer_marks.get(peer, (0, 0))
+        if datagram.boot == boot and datagram.number <= number:
+            self._count("replay")
+            return
+        self._peer_marks[peer] = (datagram.boot, datagram.number)
+        self._peer_nonces[peer] = body.nonce
+        self._ballots[peer] = Ballot(peer, now_ms, body.views, body.silent, body.hosts)
+        for told in body.convicted:
+            self._hear_conviction(told, now_ms)
+
+    def _hear_conviction(self, told: ToldConviction, now_ms: int) -> None:
+        known = self.hosts.get(told.host)
+        if told in self._told or known is None or known.member.boot != told.boot:
+            return
+        self._told[told] = now_ms
+        if known.member.phase is not Phase.CONVICTED:
+            self._convict(told.host, FailureClass.HOST_LOST, now_ms)
+
+    def _ballot_datagrams(self, own: Ballot, now_ms: int) -> list[tuple[bytes, Address]]:
+        if now_ms < self._ballot_due_ms:
+            return []
+        self._ballot_due_ms = now_ms + (BALLOT_HASTE_MS if own.silent else BALLOT_EVERY_MS)
+        self._number += 1
+        self._told = {told: at_ms for told, at_ms in self._told.items() if now_ms - at_ms <= TELL_CONVICTED_MS}
+        convicted = tuple(self._told)[:4]
+        return [
+            (self._encode_ballot(own, self._peer_nonces.get(peer, b""), convicted), address)
+            for peer, address in self._peers.items()
+        ]
+
+    def _encode_ballot(self, own: Ballot, echo: bytes, convicted: tuple[ToldConviction, ...]) -> bytes:
+        body = BallotBody(self._nonce, echo, own.views, own.silent, own.hosts, convicted)
+        return encode(Datagram(Kind.BALLOT, self.name, self._boot, self._number, body), self._observers_key)
+
+    # --- judging ---
+
+    def _judge(self, now_ms: int) -> tuple[dict[str, View], list[tuple[str, str]], list[tuple[bytes, Address]]]:
+        """Views of hosts that are not alive, with probes and repeated acknowledgements for them."""
+        views: dict[str, View] = {}
+        probes: list[tuple[str, str]] = []
+        datagrams: list[tuple[bytes, Address]] = []
+        gone: list[str] = []
+        for host, known in self.hosts.items():
+            view = decide_view(known.evidence, self.awake_ms, self._options)
+            if view is View.ALIVE:
+                break  # all that follow were heard later
+            phase = known.member.phase
+            if phase in (Phase.LEFT, Phase.JOINING):
+                if view is View.DEAD:
+                    gone.append(host)
+                continue
+            if view is not known.view:
+                known.view = view
+                self._tell("view_changed", host=host, view=view)
+            past = known.convicted_ms is not None and now_ms - known.convicted_ms > self._options.brake_window_ms
+            if phase is not Phase.CONVICTED or not past:
+                views[host] = view
+            if now_ms - known.probed_ms >= PROBE_EVERY_MS:
+                known.probed_ms = now_ms
+                probes.append((host, known.address[0]))
+                if known.ack:
+                    # The lease must not be lost with acknowledgements that the network drops.
+                    datagrams.append((known.ack, known.address))
+        for host in gone:
+            del self.hosts[host]
+        self._settle_members()
+        return views, probes, datagrams
+
+    def _settle_members(self) -> None:
+        for host in list(self._unsettled):
+            known = self.hosts.get(host)
+            if known is None or known.member.phase not in (Phase.JOINING, Phase.CONVICTED):
+                self._unsettled.discard(host)
+            elif known.view is View.ALIVE:
+                settled = settle(known.member, self.awake_ms, self._options)
+                if settled.phase is not known.member.phase:
+                    self._tell("host_member", host=host, after=known.member.phase)
+                    known.convicted_ms = None
+                known.member = settled
+
+    def _all_facts(self, now_ms: int) -> Facts:
+        """Facts of the hosts that a ballot names or that have lost a process; racks only when somebody is silent."""
+        named = {host for ballot in self._ballots.values() for host in ballot.views}
+        hosts = {host: self._facts(host, now_ms) for host in named | self._news if host in self.hosts}
+        self._news.clear()
+        racks = Counter(known.report.rack for known in self.hosts.values()) if named else Counter[str]()
+        del racks[""]
+        return Facts(tuple(self._ballots.values()), hosts, len(self.hosts), dict(racks))
+
+    def _facts(self, host: str, now_ms: int) -> HostFacts:
+        known = self.hosts[host]
+        heard = [self._flink[process.name][1] for process in known.report.processes if process.name in self._flink]
+        fresh = self._flink_ms is not None and now_ms - self._flink_ms <= FLINK_STALE_MS
+        return HostFacts(
+            rack=known.report.rack,
+            processes=known.report.processes,
+            flink_silence_ms=now_ms - max(heard) if heard and fresh else None,
+            convicted=known.member.phase is not Phase.MEMBER,
+        )
+
+    def _follow(self, decision: Decision, now_ms: int) -> None:
+        before, self._decision = self._decision, decision
+        for field in ("held", "link_faults", "sick_observers"):
+            if getattr(before, field) != getattr(decision, field):
+                self._tell(field, names=list(getattr(decision, field)))
+        for verdict in decision.verdicts:
+            self._tell_verdict(verdict)
+            if verdict.process:
+                known = self.hosts[verdict.host]
+                known.history = remember(known.history, Conviction(now_ms, verdict.failure), self._options)
+            else:
+                self._told[ToldConviction(verdict.host, self.hosts[verdict.host].member.boot)] = now_ms
+                self._convict(verdict.host, verdict.failure, now_ms)
+
+    def _convict(self, host: str, failure: FailureClass, now_ms: int) -> None:
+        known = self.hosts[host]
+        known.member = msgspec.structs.replace(known.member, phase=Phase.CONVICTED, fenced=False)
+        known.convicted_ms = now_ms
+        known.history = remember(known.history, Conviction(now_ms, failure), self._options)
+        if known.ack:
+            number = Datagram(Kind.ACK, host, known.member.boot, known.member.sequence, None)
+            known.ack = self._answer(number, Kind.ACK, Ack(True))
+
+    def _tell_verdict(self, verdict: Verdict) -> None:
+        self._tell(
+            "verdict",
+            host=verdict.host,
+            failure=verdict.failure,
+            process=verdict.process,
+            pid=verdict.pid,
+            votes=list(verdict.votes),
+        )
+
+    def _count(self, reason: str) -> None:
+        self.rejected[reason] = self.rejected.get(reason, 0) + 1

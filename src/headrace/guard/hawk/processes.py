@@ -1,0 +1,172 @@
+"""The TaskManagers of this host, from the pid files of their supervisor: seen to end at once, stopped, continued, killed.
+
+A pid file (`headrace.stack.orphans`) names a process and its start time, so that a reused pid is never touched; it leads its own session, so
+its helpers are reached too. A process descriptor (pidfd) tells the end of a process that is not our child within
+milliseconds. A file that says `stopping` announces an end that was asked for: no loss.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from headrace.guard.hawk.fence import Fence
+from headrace.guard.hawk.model import ProcessReport
+from headrace.guard.hawk.options import HawkOptions
+from headrace.guard.hawk.wire import PROCESSES_MAX
+from headrace.stack import orphans
+
+Tell = Callable[..., None]
+PREFIX = "taskmanager"
+_STOPPED = (b"T", b"t")  # proc(5), field 3: stopped by a signal, or by a debugger
+
+
+class Watched:
+    """One TaskManager."""
+
+    def __init__(self, record: orphans.PidRecord, descriptor: int) -> None:
+        self.record = record
+        self.descriptor = descriptor
+        self.stopped_ms: int | None = None
+        self.killed_frozen = False
+
+
+class ProcessWatch:
+    """Watches the TaskManagers whose pid files lie in one folder."""
+
+    def __init__(
+        self,
+        folder: Path,
+        selector: selectors.BaseSelector,
+        *,
+        options: HawkOptions,
+        tell: Tell,
+        now: Callable[[], int],
+    ) -> None:
+        self._now = now
+        self._folder = folder
+        self._selector = selector
+        self._options = options
+        self._tell = tell
+        self._watched: dict[str, Watched] = {}
+        self._lost: dict[str, tuple[int, int, bool]] = {}  # name → (pid, when, frozen)
+        self._seen: dict[str, tuple[int, int]] = {}  # file → (mtime ns, inode)
+        self._fence = Fence.RUN
+        self.news = False
+
+    def refresh(self, now_ms: int) -> None:
+        """Read new pid files, and find processes that stand still."""
+        self._read_folder()
+        for name, watched in self._watched.items():
+            self._check_frozen(name, watched, now_ms)
+
+    def reports(self, now_ms: int) -> tuple[ProcessReport, ...]:
+        """What the heartbeat says of them."""
+        names = sorted(self._watched.keys() | self._lost.keys())[:PROCESSES_MAX]
+        reports = []
+        for name in names:
+            watched = self._watched.get(name)
+            pid, at_ms, frozen = self._lost.get(name, (0, now_ms, False))
+            reports.append(ProcessReport(name, watched.record.pid if watched else 0, pid, now_ms - at_ms, frozen))
+        return tuple(reports)
+
+    def apply(self, fence: Fence) -> None:
+        """Stop, continue or kill all of them; called each turn, so that one that has just started is stopped, too."""
+        if fence is not self._fence:
+            self._tell("fence", fence=fence, names=sorted(self._watched))
+        numbers = {Fence.HOLD: signal.SIGSTOP, Fence.KILL: signal.SIGKILL, Fence.RUN: signal.SIGCONT}
+        changed, self._fence = fence is not self._fence, fence
+        for watched in self._watched.values():
+            if fence is Fence.HOLD and watched.stopped_ms is None:
+                watched.stopped_ms = -1
+                self._signal(watched, signal.SIGSTOP)
+            elif changed and fence is not Fence.HOLD:
+                watched.stopped_ms = None
+                self._signal(watched, numbers[fence])
+
+    def close(self) -> None:
+        """Forget them; they go on."""
+        for name in list(self._watched):
+            self._forget(name)
+
+    def _read_folder(self) -> None:
+        try:
+            entries = [entry for entry in os.scandir(self._folder) if entry.name.startswith(PREFIX)]
+        except OSError:
+            return  # not made yet, or the disk is gone; what is watched stays watched
+        present = {}
+        for entry in entries:
+            if entry.name.endswith(".pid"):
+                with contextlib.suppress(OSError):
+                    stat = entry.stat()
+                    present[entry.name] = (stat.st_mtime_ns, stat.st_ino)
+        if present == self._seen:
+            return
+        self._seen = present
+        for record in orphans.read_pids(self._folder):
+            if record.name.startswith(PREFIX):
+                self._take(record)
+
+    def _take(self, record: orphans.PidRecord) -> None:
+        known = self._watched.get(record.name)
+        if known is not None and known.record.pid == record.pid:
+            known.record = record  # it may be stopping now
+            return
+        with contextlib.suppress(OSError):
+            descriptor = os.pidfd_open(record.pid)
+            if orphans.start_ticks(record.pid) != record.start_ticks:
+                os.close(descriptor)
+                return
+            if known is not None:
+                self._forget(record.name)
+            self._watched[record.name] = Watched(record, descriptor)
+            self._selector.register(descriptor, selectors.EVENT_READ, lambda _: self._on_end(record.name, record.pid))
+            self._tell("process_watched", process=record.name, pid=record.pid)
+
+    def _on_end(self, name: str, pid: int) -> None:
+        watched = self._watched.get(name)
+        if watched is None or watched.record.pid != pid:
+            return
+        self._read_folder()  # the file may say by now that it was asked to stop
+        asked = watched.record.stopping
+        self._forget(name)
+        self._tell("process_ended", process=name, pid=pid, asked=asked)
+        if not asked:
+            self._lost[name] = (pid, self._now(), watched.killed_frozen)
+            self.news = True
+
+    def _check_frozen(self, name: str, watched: Watched, now_ms: int) -> None:
+        if self._fence is Fence.HOLD:
+            return
+        if not _is_stopped(watched.record.pid):
+            watched.stopped_ms = None
+            return
+        if watched.stopped_ms is None:
+            watched.stopped_ms = now_ms
+        elif now_ms - watched.stopped_ms >= self._options.frozen_after_ms and not watched.killed_frozen:
+            watched.killed_frozen = True
+            self._tell("process_frozen", process=name, pid=watched.record.pid)
+            self._signal(watched, signal.SIGKILL)
+
+    def _signal(self, watched: Watched, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(watched.descriptor, number)  # the JVM at once, its helpers after a walk over /proc
+        orphans.signal_members([watched.record], number)
+
+    def _forget(self, name: str) -> None:
+        watched = self._watched.pop(name)
+        self._selector.unregister(watched.descriptor)
+        os.close(watched.descriptor)
+
+
+def _is_stopped(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            state = file.read(512).rpartition(b")")[2].split()[:1]
+    except OSError:
+        return False
+    return bool(state) and state[0] in _STOPPED

@@ -1,0 +1,182 @@
+"""Carry out verdicts: tell Flink's ResourceManager, through the driver's JVM, and keep hosts on probation free of work.
+
+One thread with a queue, so that detection never waits for a JobManager that is away. A verdict is tried until it is told, it is too old, or
+it no longer holds: a TaskManager that has been restarted under its old name must not be disconnected for its predecessor's
+death. Telling twice does no harm (to Flink an unknown TaskManager is a debug line), so several observers may act.
+
+A second thread asks Flink once a second when it last heard each TaskManager; for frozen hosts, and to keep the way open.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from headrace.core.clock import Clock
+from headrace.core.errors import HeadraceError
+from headrace.flink.protocol import (
+    BlockNodes,
+    Disconnect,
+    Disconnected,
+    ListTaskManagers,
+    NodeBlock,
+    NodesBlocked,
+    TaskManagers,
+)
+from headrace.guard.hawk.model import Verdict
+
+Tell = Callable[..., None]
+QUEUE_MAX = 256  # verdicts that wait; the brake lets no more through at once
+RETRY_S = 0.5
+GIVE_UP_S = 60.0  # Flink's own heartbeat time-out (20 s in the profile) has acted long before
+POLL_S, POLL_EAGER_S = 1.0, 0.2
+NODES_MAX = 20_000  # names of TaskManagers remembered; on Kubernetes each restart brings a new one
+
+
+class ResourceManager(Protocol):
+    """What is asked of Flink; `headrace.flink.driver_client.DriverClient` is one."""
+
+    def disconnect(self, request: Disconnect) -> Disconnected:
+        """Disconnect TaskManagers."""
+        ...
+
+    def list_task_managers(self, request: ListTaskManagers) -> TaskManagers:
+        """The registered TaskManagers."""
+        ...
+
+    def block_nodes(self, request: BlockNodes) -> NodesBlocked:
+        """Keep work off nodes."""
+        ...
+
+
+class Order(msgspec.Struct, frozen=True):
+    """A verdict with the TaskManagers that it is about, when it was given (monotonic s), and for how long to block the host."""
+
+    verdict: Verdict
+    names: tuple[str, ...]
+    given_s: float
+    address: str = ""
+    block_s: float = 0.0
+
+
+class Realizer:
+    """Tells Flink, in threads of its own."""
+
+    def __init__(
+        self,
+        flink: ResourceManager,
+        *,
+        clock: Clock,
+        tell: Tell,
+        still_holds: Callable[[Order], bool],
+        heard: Callable[[dict[str, int]], None],
+    ) -> None:
+        self._flink = flink
+        self._clock = clock
+        self._tell = tell
+        self._still_holds = still_holds
+        self._heard = heard
+        self._orders: queue.Queue[Order | None] = queue.Queue(QUEUE_MAX)
+        self._stopped = threading.Event()
+        self._was_reachable = True
+        self._nodes: dict[str, str] = {}
+        self.eager = False
+        self._threads = [
+            threading.Thread(target=target, name=f"hawk-{name}", daemon=True)
+            for name, target in (("realize", self._realize), ("poll", self._poll))
+        ]
+
+    def start(self) -> None:
+        """Begin to work."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """End; what waits is dropped."""
+        self._stopped.set()
+        try:
+            self._orders.put_nowait(None)
+        except queue.Full:
+            return  # the thread looks at the event before each order
+
+    def order(self, order: Order) -> None:
+        """Queue a verdict; never waits."""
+        try:
+            self._orders.put_nowait(order)
+        except queue.Full:
+            self._tell("verdict_dropped", host=order.verdict.host, reason="too many verdicts wait")
+
+    def _realize(self) -> None:
+        while not self._stopped.is_set():
+            order = self._orders.get()
+            if order is not None:
+                self.carry_out(order)
+
+    def carry_out(self, order: Order) -> bool:
+        """Tell Flink of one verdict, again and again while it holds and is young; returns whether it was told."""
+        attempts = 0
+        while not self._stopped.is_set():
+            age_s = self._clock.monotonic_s() - order.given_s
+            if age_s > GIVE_UP_S or (attempts and not self._still_holds(order)):
+                reason = "too old" if age_s > GIVE_UP_S else "it no longer holds"
+                self._tell("verdict_dropped", host=order.verdict.host, reason=reason, attempts=attempts)
+                return False
+            attempts += 1
+            try:
+                self._tell_flink(order, attempts)
+            except HeadraceError as error:
+                self._tell("verdict_not_told", host=order.verdict.host, reason=error.message, attempts=attempts)
+                self._clock.sleep(RETRY_S)
+                continue
+            return True
+        return False
+
+    def _tell_flink(self, order: Order, attempts: int) -> None:
+        verdict = order.verdict
+        cause = f"Hawk: {verdict.failure}, host {verdict.host}, observers {', '.join(verdict.votes) or 'its agent'}"
+        told = self._flink.disconnect(Disconnect(ids=order.names, cause=cause))
+        elapsed_ms = round((self._clock.monotonic_s() - order.given_s) * 1000)
+        self._tell(
+            "verdict_told",
+            host=verdict.host,
+            names=list(order.names),
+            gone=list(told.gone),
+            unknown=list(told.unknown),
+            attempts=attempts,
+            elapsed_ms=elapsed_ms,
+        )
+        if order.block_s > 0:
+            self._block(order, cause)
+
+    def _block(self, order: Order, cause: str) -> None:
+        """Flink knows a node by the address that its TaskManagers registered with; the agent's, when it has seen none."""
+        nodes = sorted({self._nodes[name] for name in order.names if name in self._nodes}) or [order.address]
+        until_ms = self._clock.now_ms() + round(order.block_s * 1000)
+        blocks = tuple(NodeBlock(node=node, cause=cause, until_ms=until_ms) for node in nodes)
+        self._flink.block_nodes(BlockNodes(blocks=blocks))
+        self._tell("host_blocked", host=order.verdict.host, nodes=nodes, for_s=round(order.block_s))
+
+    def _poll(self) -> None:
+        while not self._stopped.wait(POLL_EAGER_S if self.eager else POLL_S):
+            self.poll_once()
+
+    def poll_once(self) -> None:
+        """Ask Flink when it last heard whom."""
+        try:
+            rows = self._flink.list_task_managers(ListTaskManagers()).rows
+        except HeadraceError as error:
+            if self._was_reachable:
+                self._tell("flink_unreachable", reason=error.message)
+            self._was_reachable = False
+            return
+        if not self._was_reachable:
+            self._tell("flink_reachable")
+        self._was_reachable = True
+        if len(self._nodes) > NODES_MAX:
+            self._nodes.clear()
+        self._nodes.update({row.id: row.node for row in rows})
+        self._heard({row.id: row.last_heartbeat_ms for row in rows})
