@@ -285,6 +285,16 @@ class FlinkRest:
                 figures[field] = number / unit
         return VertexLoad(vertex=vertex_id, watermark_ms=self.watermark(job_id, vertex_id), **figures)
 
+    def hosts_of(self, job_id: str, vertex_id: str) -> set[str]:
+        """Resource ids of the TaskManagers that run subtasks of a vertex."""
+        answer = self._json("GET", f"/jobs/{job_id}/vertices/{vertex_id}")
+        return {str(row.get("taskmanager-id", "")) for row in answer["subtasks"]}
+
+    def running_since(self, job_id: str, vertex_id: str) -> list[int]:
+        """Since when each subtask of a vertex runs, wall ms; 0 for one that does not."""
+        answer = self._json("GET", f"/jobs/{job_id}/vertices/{vertex_id}/subtasktimes")
+        return [max(0, int(row["timestamps"].get("RUNNING", 0))) for row in answer["subtasks"]]
+
     def watermark(self, job_id: str, vertex_id: str) -> int | None:
         """The lowest input watermark over the subtasks of a vertex; None if there is none yet."""
         rows = self._json("GET", f"/jobs/{job_id}/vertices/{vertex_id}/watermarks")

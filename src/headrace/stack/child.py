@@ -164,7 +164,7 @@ class Child:
             cwd=cwd,
             env=os.environ | self.spec.env,
             start_new_session=True,
-            preexec_fn=lambda: _bind_to(supervisor),
+            preexec_fn=lambda: bind_to(supervisor),
         )
 
     def _spawn(self) -> int:
@@ -281,7 +281,7 @@ async def _wait_exit(pid: int) -> None:
         os.close(descriptor)
 
 
-def _bind_to(supervisor: int) -> None:
+def bind_to(supervisor: int) -> None:
     """In the child, before exec: die with the supervisor, and allow as many open files as the system does."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     if os.getppid() != supervisor:

@@ -12,7 +12,7 @@ from headrace.stack.ports import HOST
 
 
 class StackContext(msgspec.Struct, frozen=True, kw_only=True):
-    """Home, assets, JDK, ports and options of one stack; `flink_settings` is the cluster profile."""
+    """Home, assets, JDK, ports and options of one stack; `flink_settings` is the cluster profile, `host` where Kafka and Flink listen."""
 
     home: Home
     assets: Assets
@@ -20,15 +20,16 @@ class StackContext(msgspec.Struct, frozen=True, kw_only=True):
     ports: dict[str, int]
     options: StackOptions
     flink_settings: dict[str, str]
+    host: str = HOST
 
     def endpoints(self) -> Endpoints:
         """The addresses for `stack.json`; of all processes, also those that were not asked for."""
 
         def http(name: str) -> str:
-            return f"http://{HOST}:{self.ports[name]}"
+            return f"http://{self.host if name == 'flink' else HOST}:{self.ports[name]}"
 
         return Endpoints(
-            kafka=f"{HOST}:{self.ports['kafka']}",
+            kafka=f"{self.host}:{self.ports['kafka']}",
             flink=http("flink"),
             redis=f"{HOST}:{self.ports['redis']}",
             olap=http("olap"),

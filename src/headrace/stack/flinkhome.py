@@ -23,7 +23,6 @@ import msgspec
 from headrace.core.errors import Internal
 from headrace.stack.assets import FLINK_JAR_GROUPS
 from headrace.stack.context import StackContext
-from headrace.stack.ports import HOST
 
 JOB_MANAGER = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
 TASK_MANAGER = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
@@ -86,16 +85,16 @@ def local_settings(context: StackContext) -> dict[str, str]:
     """The settings that are addresses, sizes and folders of this very stack; they win over the profile."""
     home, options, ports = context.home, context.options, context.ports
     return {
-        "jobmanager.rpc.address": HOST,
+        "jobmanager.rpc.address": context.host,
         "jobmanager.rpc.port": str(ports["flink-rpc"]),
-        "jobmanager.bind-host": HOST,
+        "jobmanager.bind-host": context.host,
         "jobmanager.memory.process.size": f"{options.job_manager_memory_mb}m",
-        "rest.address": HOST,
-        "rest.bind-address": HOST,
+        "rest.address": context.host,
+        "rest.bind-address": context.host,
         "rest.port": str(ports["flink"]),
         "rest.bind-port": str(ports["flink"]),
-        "taskmanager.host": HOST,
-        "taskmanager.bind-host": HOST,
+        "taskmanager.host": context.host,
+        "taskmanager.bind-host": context.host,
         "taskmanager.memory.process.size": f"{options.task_manager_memory_mb}m",
         "taskmanager.numberOfTaskSlots": str(options.task_slots),
         "process.working-dir": str(home.data / "flink"),

@@ -7,7 +7,6 @@ import uuid
 from pathlib import Path
 
 from headrace.stack.context import StackContext
-from headrace.stack.ports import HOST
 
 _LOG4J = """\
 status = error
@@ -37,9 +36,9 @@ def render_properties(context: StackContext) -> str:
         "process.roles": "broker,controller",
         "node.id": "1",
         "controller.listener.names": "CONTROLLER",
-        "listeners": f"PLAINTEXT://{HOST}:{ports['kafka']},CONTROLLER://{HOST}:{ports['kafka-controller']}",
-        "advertised.listeners": f"PLAINTEXT://{HOST}:{ports['kafka']}",
-        "controller.quorum.bootstrap.servers": f"{HOST}:{ports['kafka-controller']}",
+        "listeners": f"PLAINTEXT://{context.host}:{ports['kafka']},CONTROLLER://{context.host}:{ports['kafka-controller']}",
+        "advertised.listeners": f"PLAINTEXT://{context.host}:{ports['kafka']}",
+        "controller.quorum.bootstrap.servers": f"{context.host}:{ports['kafka-controller']}",
         "log.dirs": str(data_folder(context)),
         "log.retention.hours": str(context.options.kafka_retention_hours),
         "log.segment.bytes": str(256 << 20),

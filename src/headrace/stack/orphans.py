@@ -8,6 +8,7 @@ the recorded pid and the leader, if it still lives, has the recorded start time;
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ from headrace.core.errors import Internal
 GRACE_S = 8.0  # a child gets this long after SIGTERM; contract of all entry modules is 5 s
 KILL_S = 10.0  # SIGKILL takes effect at once unless the process hangs in the kernel
 POLL_S = 0.05
+LOCK_FILE = "supervisor.lock"
 
 
 class PidRecord(msgspec.Struct, frozen=True):
@@ -43,6 +45,17 @@ class ProcessStat(msgspec.Struct, frozen=True):
     cpu_ticks: int
     start_ticks: int
     rss_pages: int
+
+
+def lock_folder(folder: Path) -> int | None:
+    """Become the only one that starts processes in `folder` until this process ends; `None` if there is one already."""
+    descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 def start_ticks(pid: int) -> int:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import fcntl
 import os
 import shutil
 import signal
@@ -34,7 +33,7 @@ from headrace.stack.ports import check_ports, load_or_plan_ports
 from headrace.stack.specs import STOP_GROUPS, ProcessSpec, build_specs, process_names
 
 log = get_logger("headrace.stack.supervisor")
-LAUNCH_FILE, FAILED_FILE, LOCK_FILE, PORTS_FILE = "launch.json", "failed.json", "supervisor.lock", "ports.json"
+LAUNCH_FILE, FAILED_FILE, PORTS_FILE = "launch.json", "failed.json", "ports.json"
 POLL_S = 0.05
 
 
@@ -237,20 +236,14 @@ def clear_run(home: Home) -> None:
     for entry in home.run.glob("*") if home.run.is_dir() else ():
         if entry.is_dir():
             shutil.rmtree(entry, ignore_errors=True)
-        elif entry.name != LOCK_FILE:
+        elif entry.name != orphans.LOCK_FILE:
             entry.unlink(missing_ok=True)
 
 
 def take_lock(home: Home) -> int | None:
     """Become the home's only supervisor until this process ends; `None` if there is one already."""
     home.run.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(home.run / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
+    return orphans.lock_folder(home.run)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,0 +1,202 @@
+"""A stateful exactly-once job from Kafka to Kafka, and the books that show what a failure cost it.
+
+The producer numbers its records and writes each key in turn at a steady rate. The job counts every key with keyed state and
+writes one row per record through a transactional sink. Two consumers read what comes out: one all records at once, which shows
+when data flows, one only what is committed, whose books must balance: each number once, and each key's counts 1, 2, 3, ….
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+
+import msgspec
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from headrace.core.clock import Clock
+from headrace.core.errors import Unavailable
+from headrace.flink.protocol import Script, Submit, TableDef
+
+KEYS = 64
+PARTITIONS = 4
+INPUT, OUTPUT = "lab-in", "lab-out"
+POLL_S = 0.05
+DRAIN_S = 90.0
+RECENT_S = 120  # seconds of arrivals kept for timelines
+_SOURCE = """CREATE TABLE lab_in (id BIGINT, k INT, at_ms BIGINT, pt AS PROCTIME()) WITH ('connector' = 'kafka')"""
+_SINK = """CREATE TABLE lab_out (id BIGINT, k INT, n BIGINT, at_ms BIGINT) WITH ('connector' = 'kafka')"""
+_SCRIPT = """INSERT INTO lab_out SELECT id, k, COUNT(*) OVER (
+  PARTITION BY k ORDER BY pt ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW), at_ms FROM lab_in"""
+
+
+class Row(msgspec.Struct):
+    """A record of the output."""
+
+    id: int
+    k: int
+    n: int
+    at_ms: int
+
+
+class Books(msgspec.Struct, frozen=True, kw_only=True):
+    """The balance: all of it 0 but `produced` when every record was counted once."""
+
+    produced: int
+    lost: int
+    doubled: int
+    miscounted: int
+
+
+class Workload:
+    """Producer, job and consumers of one run."""
+
+    def __init__(self, kafka: str, *, rate_per_s: int, clock: Clock) -> None:
+        self._kafka = kafka
+        self._rate = rate_per_s
+        self._clock = clock
+        self._stop_producing = threading.Event()
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._lock = threading.Lock()
+        self._produced = 0
+        self._committed: Counter[int] = Counter()
+        self._counts: dict[int, list[int]] = {key: [] for key in range(KEYS)}
+        self._arrivals: list[tuple[int, int, int]] = []  # (arrived ms, produced ms, key), uncommitted reads
+
+    def prepare(self) -> None:
+        """Make the topics."""
+        admin = AdminClient({"bootstrap.servers": self._kafka})
+        for future in admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in (INPUT, OUTPUT)]).values():
+            future.result(30)
+
+    def submit_request(self, cluster: str, *, parallelism: int, config: dict[str, str], run: str) -> Submit:
+        """The job as a request to the driver."""
+        kafka = {"connector": "kafka", "properties.bootstrap.servers": self._kafka, "format": "json"}
+        source = {**kafka, "topic": INPUT, "scan.startup.mode": "earliest-offset", "properties.group.id": "lab"}
+        sink = {
+            **kafka,
+            "topic": OUTPUT,
+            "sink.delivery-guarantee": "exactly-once",
+            "sink.transactional-id-prefix": f"lab-{run}",
+            "properties.transaction.timeout.ms": "600000",
+        }
+        tables = (
+            TableDef(name="lab_in", ddl=_SOURCE, options=source),
+            TableDef(name="lab_out", ddl=_SINK, options=sink),
+        )
+        return Submit(
+            script=Script(_SCRIPT),
+            tables=tables,
+            config={**config, "parallelism.default": str(parallelism)},
+            job_name="lab",
+            cluster=cluster,
+        )
+
+    def start(self) -> None:
+        """Begin to produce and to read."""
+        readers: list[tuple[str, Callable[[], None]]] = [
+            ("produce", self._produce),
+            ("read", lambda: self._read("read_uncommitted", self._arrived)),
+            ("read-committed", lambda: self._read("read_committed", self._book)),
+        ]
+        self._threads = [threading.Thread(target=run, name=f"lab-{name}", daemon=True) for name, run in readers]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """End all threads."""
+        self._stop_producing.set()
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(20)
+
+    def flowing_at_ms(self, since_ms: int) -> int | None:
+        """When every key had produced output of records that were written after `since_ms`; None while some has not."""
+        first: dict[int, int] = {}
+        with self._lock:
+            for arrived_ms, at_ms, key in self._arrivals:
+                if at_ms >= since_ms and key not in first:
+                    first[key] = arrived_ms
+        return max(first.values()) if len(first) == KEYS else None
+
+    def caught_up_at_ms(self, since_ms: int, *, delay_ms: int) -> int | None:
+        """When output was at most `delay_ms` old again for a second, after `since_ms`; None while it is not."""
+        with self._lock:
+            arrivals = [each for each in self._arrivals if each[0] >= since_ms]
+        start: int | None = None
+        for arrived_ms, at_ms, _ in arrivals:
+            if arrived_ms - at_ms > delay_ms:
+                start = None
+            elif start is None:
+                start = arrived_ms
+            elif arrived_ms - start >= 1000:
+                return start
+        return None
+
+    def balance(self) -> Books:
+        """Stop producing, wait until all has come out committed, and count."""
+        self._stop_producing.set()
+        self._threads[0].join(20)
+        deadline = self._clock.monotonic_s() + DRAIN_S
+        while len(self._committed) < self._produced and self._clock.monotonic_s() < deadline:
+            self._clock.sleep(POLL_S)
+        with self._lock:
+            return Books(
+                produced=self._produced,
+                lost=self._produced - len(self._committed),
+                doubled=sum(count - 1 for count in self._committed.values()),
+                miscounted=sum(sorted(counts) != list(range(1, len(counts) + 1)) for counts in self._counts.values()),
+            )
+
+    def _produce(self) -> None:
+        producer = Producer({"bootstrap.servers": self._kafka, "linger.ms": 5, "enable.idempotence": True})
+        begun_s = self._clock.monotonic_s()
+        while not self._stop_producing.is_set():
+            due = int((self._clock.monotonic_s() - begun_s) * self._rate)
+            for number in range(self._produced, due):
+                key = number % KEYS
+                value = msgspec.json.encode({"id": number, "k": key, "at_ms": self._clock.now_ms()})
+                producer.produce(INPUT, value, partition=key % PARTITIONS)
+                self._produced = number + 1
+            producer.poll(0)
+            self._clock.sleep(0.01)
+        left = producer.flush(30)
+        if left:
+            raise Unavailable("records of the lab were not acknowledged", context={"count": left})
+
+    def _read(self, isolation: str, take: Callable[[Row, int], None]) -> None:
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self._kafka,
+                "group.id": f"lab-{isolation}",
+                "isolation.level": isolation,
+                "auto.offset.reset": "earliest",
+                "enable.auto.commit": False,
+                "fetch.wait.max.ms": 20,
+            }
+        )
+        consumer.subscribe([OUTPUT])
+        decoder = msgspec.json.Decoder(Row)
+        while not self._stop.is_set():
+            for message in consumer.consume(500, POLL_S):
+                error = message.error()
+                if error is not None:
+                    if error.code() == KafkaError._ALL_BROKERS_DOWN or error.retriable():
+                        continue
+                    raise KafkaException(error)
+                take(decoder.decode(message.value() or b""), self._clock.now_ms())
+        consumer.close()
+
+    def _arrived(self, row: Row, now_ms: int) -> None:
+        with self._lock:
+            self._arrivals.append((now_ms, row.at_ms, row.k))
+            if len(self._arrivals) > 2 * RECENT_S * self._rate:
+                del self._arrivals[: RECENT_S * self._rate]
+
+    def _book(self, row: Row, _: int) -> None:
+        with self._lock:
+            self._committed[row.id] += 1
+            self._counts[row.k].append(row.n)

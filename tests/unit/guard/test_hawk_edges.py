@@ -1,0 +1,236 @@
+"""Probes, self-checks and the way to Flink: what answers, what is full, what is tried again."""
+
+from __future__ import annotations
+
+import errno
+import os
+import selectors
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.waiting import wait_until
+
+from headrace.core.clock import SystemClock
+from headrace.core.errors import Invalid, Unavailable
+from headrace.flink.protocol import (
+    BlockNodes,
+    Disconnect,
+    Disconnected,
+    ListTaskManagers,
+    NodesBlocked,
+    TaskManagerRow,
+    TaskManagers,
+)
+from headrace.guard.hawk.agent import parse_address
+from headrace.guard.hawk.model import FailureClass, Verdict
+from headrace.guard.hawk.observer import parse_peers
+from headrace.guard.hawk.probes import Prober, checksum, echo_request, is_echo_reply
+from headrace.guard.hawk.realize import GIVE_UP_S, RETRY_S, Order, Realizer
+from headrace.guard.hawk.self_check import PROBE_FILE, SelfChecker, check_disk, memory_free_share
+from headrace.testing import FakeClock
+
+TOKEN = bytes(range(16))
+
+
+def test_a_closed_port_and_an_open_one_answer() -> None:
+    """Neither needs a process that reads; a probe leaves no socket behind."""
+    selector, answered = selectors.DefaultSelector(), []
+    with socket.socket() as closed, socket.socket() as listening:
+        closed.bind(("127.0.0.1", 0))
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(1)
+        for name, sock in (("closed", closed), ("listening", listening)):
+            prober = Prober(selector, answered.append, port=sock.getsockname()[1])
+            prober.probe(name, "127.0.0.1", 0)
+
+            def served(name: str = name) -> bool:
+                for key, _ in selector.select(0):
+                    key.data(key.fileobj)
+                return name in answered
+
+            wait_until(served, timeout_s=10, what=name)
+            prober.close()
+    assert len(selector.get_map()) == 0
+
+
+def test_echo_replies_are_known_by_their_payload() -> None:
+    """What does not carry our random bytes, or is no reply, is not an answer."""
+    request = echo_request(7, TOKEN)
+    assert checksum(request) == 0
+    reply = b"\x00" + request[1:]
+    assert is_echo_reply(reply, TOKEN, raw=False)
+    assert is_echo_reply(b"\x45" + bytes(19) + reply, TOKEN, raw=True)
+    assert not is_echo_reply(request, TOKEN, raw=False)
+    assert not is_echo_reply(reply[:-1] + b"x", TOKEN, raw=False)
+    for length in range(len(reply)):
+        assert not is_echo_reply(reply[:length], TOKEN, raw=False)
+        assert not is_echo_reply(reply[:length], TOKEN, raw=True)
+
+
+def test_a_disk_that_takes_writes_is_well(tmp_path: Path) -> None:
+    """Nothing is left behind."""
+    check = check_disk(tmp_path, clock=SystemClock())
+    assert check.errno == ""
+    assert 0 < check.free_share <= 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_takes_none_names_the_error(tmp_path: Path) -> None:
+    """A missing folder and one whose file cannot be opened are errors of the disk, by name."""
+    assert check_disk(tmp_path / "gone", clock=SystemClock()).errno == errno.errorcode[errno.ENOENT]
+    (tmp_path / PROBE_FILE).mkdir()
+    assert check_disk(tmp_path, clock=SystemClock()).errno == errno.errorcode[errno.EISDIR]
+
+
+def test_a_write_that_hangs_is_slow_while_it_hangs(tmp_path: Path) -> None:
+    """A named pipe that nobody reads holds the open as a dying disk holds a write."""
+    os.mkfifo(tmp_path / PROBE_FILE)
+    clock = FakeClock()
+    checker = SelfChecker([tmp_path], clock=clock)
+    assert checker.poll(slow_ms=2000) is None
+    clock.advance(1.5)
+    assert checker.poll(slow_ms=2000) is None
+    clock.advance(1.0)
+    hanging = checker.poll(slow_ms=2000)
+    assert hanging is not None
+    assert hanging.disks[0].elapsed_ms == 2500
+    reader = os.open(tmp_path / PROBE_FILE, os.O_RDONLY)  # lets the thread go
+    wait_until(lambda: checker.poll(slow_ms=10_000) is not None, timeout_s=10, what="the end of the check")
+    os.close(reader)
+
+
+def test_memory_is_read_from_the_system() -> None:
+    """A share of the whole; 1 when the file is not understood."""
+    assert memory_free_share("MemTotal: 1000 kB\nMemFree: 1 kB\nMemAvailable: 250 kB\n") == 0.25
+    assert memory_free_share("") == 1.0
+    assert 0 < memory_free_share() <= 1
+
+
+@pytest.mark.parametrize("text", ["", "host", "host:", ":1", "host:0", "host:65536", "host:x"])
+def test_bad_addresses_are_refused(text: str) -> None:
+    """With the form that is expected."""
+    with pytest.raises(Invalid, match="address is not host:port"):
+        parse_address(text)
+
+
+def test_peers_are_named() -> None:
+    """An observer votes under its name."""
+    assert parse_peers("o2=127.0.0.1:1, o3=127.0.0.1:2") == {"o2": ("127.0.0.1", 1), "o3": ("127.0.0.1", 2)}
+    with pytest.raises(Invalid, match="peer is not name=host:port"):
+        parse_peers("127.0.0.1:1")
+
+
+class FakeFlink:
+    """A ResourceManager that fails as often as it is told to."""
+
+    def __init__(self, *, failures: int = 0) -> None:
+        self.failures = failures
+        self.registered = {"tm-1": "10.0.0.1", "tm-2": "10.0.0.2"}
+        self.requests: list[object] = []
+
+    def _maybe_fail(self) -> None:
+        if self.failures > 0:
+            self.failures -= 1
+            raise Unavailable("resource manager does not answer")
+
+    def disconnect(self, request: Disconnect) -> Disconnected:
+        """Forget them."""
+        self._maybe_fail()
+        self.requests.append(request)
+        gone = tuple(name for name in request.ids if self.registered.pop(name, None))
+        return Disconnected(gone=gone, unknown=tuple(name for name in request.ids if name not in gone))
+
+    def list_task_managers(self, _: ListTaskManagers) -> TaskManagers:
+        """Those that are left."""
+        self._maybe_fail()
+        rows = (
+            TaskManagerRow(id=name, node=node, last_heartbeat_ms=5, slots=1, free_slots=1, blocked=False)
+            for name, node in self.registered.items()
+        )
+        return TaskManagers(rows=tuple(rows), leader="l")
+
+    def block_nodes(self, request: BlockNodes) -> NodesBlocked:
+        """Taken."""
+        self.requests.append(request)
+        return NodesBlocked(count=len(request.blocks))
+
+
+class Teller:
+    """A realizer with its world."""
+
+    def __init__(self, flink: FakeFlink, still_holds: Callable[[Order], bool] = lambda _: True) -> None:
+        self.clock = FakeClock()
+        self.events: list[str] = []
+        self.fields: list[dict[str, object]] = []
+        self.heard: list[dict[str, int]] = []
+        self.realizer = Realizer(
+            flink, clock=self.clock, tell=self._tell, still_holds=still_holds, heard=self.heard.append
+        )
+
+    def _tell(self, event: str, **fields: object) -> None:
+        self.events.append(event)
+        self.fields.append(fields)
+
+    def order(self, *names: str, block_s: float = 0.0) -> Order:
+        """A verdict of now."""
+        verdict = Verdict("h1", FailureClass.HOST_LOST, votes=("o1", "o2"))
+        return Order(verdict, names, self.clock.monotonic_s(), "10.9.9.9", block_s)
+
+
+def test_a_verdict_is_told_with_its_cause() -> None:
+    """Flink shows the cause; an unknown TaskManager is no error."""
+    flink = FakeFlink()
+    teller = Teller(flink)
+    assert teller.realizer.carry_out(teller.order("tm-1", "tm-9"))
+    assert teller.events == ["verdict_told"]
+    assert (teller.fields[0]["gone"], teller.fields[0]["unknown"]) == (["tm-1"], ["tm-9"])
+    assert flink.requests == [
+        Disconnect(ids=("tm-1", "tm-9"), cause="Hawk: host_lost, host h1, observers o1, o2"),
+    ]
+
+
+def test_a_job_manager_that_is_away_is_tried_again() -> None:
+    """Until it is back; each failure is told, nothing is lost."""
+    teller = Teller(FakeFlink(failures=7))
+    assert teller.realizer.carry_out(teller.order("tm-1"))
+    assert teller.events == ["verdict_not_told"] * 7 + ["verdict_told"]
+    assert teller.clock.sleeps == [RETRY_S] * 7
+
+
+def test_a_verdict_that_is_too_old_is_dropped() -> None:
+    """Flink's own time-out has acted by then."""
+    teller = Teller(FakeFlink(failures=10_000))
+    assert not teller.realizer.carry_out(teller.order("tm-1"))
+    assert teller.events[-1] == "verdict_dropped"
+    assert teller.clock.monotonic_s() <= GIVE_UP_S + 2 * RETRY_S
+
+
+def test_a_verdict_that_no_longer_holds_is_not_repeated() -> None:
+    """The TaskManager that was started under the same name must not be dropped for its predecessor."""
+    flink = FakeFlink(failures=1)
+    teller = Teller(flink, still_holds=lambda _: False)
+    assert not teller.realizer.carry_out(teller.order("tm-1"))
+    assert flink.requests == []
+
+
+def test_a_host_on_probation_is_blocked_by_flinks_name_for_it() -> None:
+    """As its TaskManagers registered; by the agent's address when Flink has never listed any."""
+    flink = FakeFlink()
+    teller = Teller(flink)
+    teller.realizer.poll_once()
+    assert teller.heard == [{"tm-1": 5, "tm-2": 5}]
+    for names in (("tm-1",), ("tm-7",)):
+        assert teller.realizer.carry_out(teller.order(*names, block_s=60))
+    blocked = [block for each in flink.requests if isinstance(each, BlockNodes) for block in each.blocks]
+    assert [block.node for block in blocked] == ["10.0.0.1", "10.9.9.9"]
+    assert blocked[0].until_ms == teller.clock.now_ms() + 60_000
+
+
+def test_an_unreachable_flink_is_told_once() -> None:
+    """And once when it is back."""
+    teller = Teller(FakeFlink(failures=3))
+    for _ in range(5):
+        teller.realizer.poll_once()
+    assert teller.events == ["flink_unreachable", "flink_reachable"]
