@@ -13,12 +13,13 @@ use slimbase::file::{pack, Run, SegmentReader};
 use slimbase::layout::{find_raw, ControlBlock, RawKey};
 use slimbase::storage::{write_whole, LocalStorage, Storage};
 use slimbase::{memory, Error, Kind, Result};
+use std::ffi::CString;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::Path;
 use std::ptr::NonNull;
 
 /// Grows when an entry's signature or meaning changes; the Java loader refuses another one.
-const ABI: i32 = 1;
+const ABI: i32 = 2;
 
 /// The one wrapper around every entry: a panic becomes an exception of kind `Internal`, an error one of its kind.
 fn guarded<T: Default>(env: Env, entry: &str, work: impl FnOnce() -> Result<T>) -> T {
@@ -175,6 +176,53 @@ pub extern "system" fn Java_io_headrace_slimbase_nativelib_NativeSlim_verifyFile
         let verified = SegmentReader::open(storage.open(&name)?, name)?.verify()?;
         Ok(verified.entries as i64)
     })
+}
+
+/// `int hintOpen(byte[] path)`: a descriptor for `hintWillNeed`; the JVM keeps its own to itself.
+#[no_mangle]
+pub extern "system" fn Java_io_headrace_slimbase_nativelib_NativeSlim_hintOpen(
+    env: Env,
+    _: Object,
+    path: Object,
+) -> i32 {
+    guarded(env, "hintOpen", || {
+        let bytes = env.bytes(path).ok_or_else(|| Error::new(Kind::Invalid, "path is null"))?;
+        let path = CString::new(bytes).map_err(|_| Error::new(Kind::Invalid, "path has a zero byte"))?;
+        // SAFETY: a string that ends with 0.
+        let descriptor = unsafe { libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
+        if descriptor < 0 {
+            return Err(Error::new(Kind::Unavailable, "file could not be opened")
+                .with("path", path.to_string_lossy())
+                .caused_by(std::io::Error::last_os_error()));
+        }
+        Ok(descriptor)
+    })
+}
+
+/// `void hintWillNeed(int descriptor, long position, long bytes)`: the machine may read ahead. A hint, so it cannot fail.
+#[no_mangle]
+pub extern "system" fn Java_io_headrace_slimbase_nativelib_NativeSlim_hintWillNeed(
+    env: Env,
+    _: Object,
+    descriptor: i32,
+    position: i64,
+    bytes: i64,
+) {
+    guarded(env, "hintWillNeed", || {
+        // SAFETY: takes numbers only; a descriptor that is none is an error that is not looked at.
+        unsafe { libc::posix_fadvise(descriptor, position, bytes, libc::POSIX_FADV_WILLNEED) };
+        Ok(())
+    });
+}
+
+/// `void hintClose(int descriptor)`: of one `hintOpen`, once.
+#[no_mangle]
+pub extern "system" fn Java_io_headrace_slimbase_nativelib_NativeSlim_hintClose(env: Env, _: Object, descriptor: i32) {
+    guarded(env, "hintClose", || {
+        // SAFETY: contract of the entry: the descriptor is the caller's.
+        unsafe { libc::close(descriptor) };
+        Ok(())
+    });
 }
 
 /// `void panicForTest()`: panics, so that a test sees the exception.

@@ -100,10 +100,12 @@ fn repair(bytes: &mut [u8]) {
     }
     let word =
         |bytes: &[u8], at: usize| bytes.get(at..at + 4).map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+    let footer = word(bytes, length - 32) as usize;
+    let blocks_end = footer.saturating_sub(word(bytes, length - 12) as usize).min(length - 32);
     let mut at = 16;
-    while at + 16 < length - 32 {
+    while at + 16 < blocks_end {
         let end = at + 16 + word(bytes, at + 4) as usize;
-        if end > length - 32 {
+        if end > blocks_end {
             break;
         }
         let mut covered = bytes[at..at + 12].to_vec();
@@ -112,7 +114,6 @@ fn repair(bytes: &mut [u8]) {
         bytes[at + 12..at + 16].copy_from_slice(&checksum.to_le_bytes());
         at = end;
     }
-    let footer = word(bytes, length - 32) as usize;
     if footer < length - 32 {
         let checksum = checksum(&bytes[footer..length - 32]);
         bytes[length - 20..length - 16].copy_from_slice(&checksum.to_le_bytes());

@@ -1,6 +1,6 @@
 """Read SlimBase's segment files (`.slim`), as docs/concepts/slimbase-format.md lays them out.
 
-The trailer at the end leads to the footer; the footer says where each block and each key group begins and what the file holds by state.
+The trailer at the end leads to the footer; before it, from version 2 on, lies a filter that only lookups need; the footer says where each block and each key group begins and what the file holds by state.
 Blocks are read when entries are asked for, each checked against its checksum. Everything that does not fit is `Corrupt` with the file,
 the block and both checksums; a newer version is `Unsupported`.
 """
@@ -16,11 +16,15 @@ from headrace.state.compression import crc32c, decompress_block
 from headrace.state.javadata import DataReader
 
 HEADER_MAGIC, FOOTER_MAGIC = b"SLIMBASE", b"SLIMFOOT"
-VERSION = 1
-RAW_BYTES_MAX = 1 << 30  # a block holds 32 KiB, or one entry; Java arrays end at 2 GiB
+VERSION = 2
+VERSION_WITHOUT_FILTER = 1
+FILTER_SPLIT_BLOCK_BLOOM = 1
+RAW_BYTES_MAX = 1 << 30  # a block holds 8 KiB (32 in version 1), or one entry; Java arrays end at 2 GiB
 TOMBSTONE, CHAINED, AUX = 1, 2, 4
 _HEADER = struct.Struct("<8sHHI")
 _BLOCK = struct.Struct("<IIB3sI")
+_BLOCK_ROW = struct.Struct("<QQHH")
+_FILTER = struct.Struct("<III")
 _TRAILER = struct.Struct("<QIIII8s")
 _EXTENT = struct.Struct("<HHIII")
 _STATE = struct.Struct("<HHIQQ")
@@ -97,7 +101,7 @@ class SegmentReader:
         magic, version, _, _ = _HEADER.unpack(self._part(0, _HEADER.size))
         if magic != HEADER_MAGIC:
             raise self._corrupt("not a SlimBase file", magic=magic.hex())
-        footer_at, length, stored, trailer_version, _, end_magic = _TRAILER.unpack(
+        footer_at, length, stored, trailer_version, filter_bytes, end_magic = _TRAILER.unpack(
             self._part(size - _TRAILER.size, _TRAILER.size)
         )
         if end_magic != FOOTER_MAGIC:
@@ -114,24 +118,39 @@ class SegmentReader:
         computed = crc32c(footer)
         if computed != stored:
             raise self._corrupt("the footer's checksum does not fit", stored=hex(stored), computed=hex(computed))
-        self._footer(footer)
+        self._footer(footer, version, self._part(footer_at - filter_bytes, filter_bytes))
 
-    def _footer(self, footer: bytes) -> None:
+    def _footer(self, footer: bytes, version: int, key_filter: bytes) -> None:
         try:
-            at = self._index(footer)
+            at = self._index(footer, version)
             (count,) = _U32.unpack_from(footer, at)
             for place in range(at + 4, at + 4 + _STATE.size * count, _STATE.size):
                 state_id, aux, tombstones, entries, raw_bytes = _STATE.unpack_from(footer, place)
                 self.states.append(StateCount(state_id, bool(aux), tombstones, entries, raw_bytes))
-            (self.segment_number,) = _U64.unpack_from(footer, at + 4 + _STATE.size * count)
+            at += 4 + _STATE.size * count
+            if version > VERSION_WITHOUT_FILTER:
+                self._check_filter(key_filter, *_FILTER.unpack_from(footer, at))
+                at += _FILTER.size
+            elif key_filter:
+                raise self._corrupt("a file of version 1 has a filter", bytes=len(key_filter))
+            (self.segment_number,) = _U64.unpack_from(footer, at)
         except struct.error as error:
             raise self._corrupt("the footer ends too early", bytes=len(footer)) from error
 
-    def _index(self, footer: bytes) -> int:
+    def _check_filter(self, key_filter: bytes, kind: int, length: int, stored: int) -> None:
+        """Nothing here looks keys up by the filter, but damage is found where it is."""
+        if length != len(key_filter) or kind != (FILTER_SPLIT_BLOCK_BLOOM if length else 0):
+            raise self._corrupt("the filter does not fit", kind=kind, footer=length, trailer=len(key_filter))
+        computed = crc32c(key_filter)
+        if computed != stored:
+            raise self._corrupt("the filter's checksum does not fit", stored=hex(stored), computed=hex(computed))
+
+    def _index(self, footer: bytes, version: int) -> int:
         """Blocks and extents; gives where the states begin."""
         count = int(_U32.unpack_from(footer, 0)[0])
-        self.blocks = [_U64.unpack_from(footer, place)[0] for place in range(4, 4 + 8 * count, 8)]
-        at = 4 + 8 * count
+        row = _U64 if version == VERSION_WITHOUT_FILTER else _BLOCK_ROW
+        self.blocks = [row.unpack_from(footer, place)[0] for place in range(4, 4 + row.size * count, row.size)]
+        at = 4 + row.size * count
         count = int(_U32.unpack_from(footer, at)[0])
         at += 4
         for place in range(at, at + _EXTENT.size * count, _EXTENT.size):

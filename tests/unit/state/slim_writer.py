@@ -10,7 +10,10 @@ from pathlib import Path
 import cramjam
 import google_crc32c
 
-BLOCK_RAW_BYTES = 32 * 1024
+BLOCK_RAW_BYTES = 8 * 1024
+CONTINUED = 1 << 15
+SALTS = (0x47B6137B, 0x44974D91, 0x8824AD5B, 0xA2B7289D, 0x705495C7, 0x2DF1424B, 0x9EFC4947, 0x5C6BFB31)
+M64 = (1 << 64) - 1
 TOMBSTONE, CHAINED, AUX = 1, 2, 4
 KINDS = {"value": 0, "list": 1, "map": 2, "reducing": 3, "aggregating": 4, "queue": 5}
 BASE = "org.apache.flink.api.common.typeutils.base."
@@ -138,17 +141,56 @@ def entry_bytes(entry: Entry) -> bytes:
     return bytes([entry.flags]) + lengths + entry.key + entry.value
 
 
+def key_hash(identity: int, key: bytes) -> int:
+    """The page's hash of key bytes."""
+    h = (identity * 0x9E3779B97F4A7C15 ^ len(key) * 0xC2B2AE3D27D4EB4F) & M64
+    for at in range(0, len(key), 8):
+        h = ((h ^ int.from_bytes(key[at : at + 8], "little")) * 0x9E3779B97F4A7C15) & M64
+        h ^= h >> 29
+    h = ((h ^ h >> 32) * 0xD6E8FEB86659FD93) & M64
+    return h ^ h >> 29
+
+
+def key_filter(hashes: Sequence[int]) -> bytes:
+    """A split-block Bloom filter of 12 bits a key."""
+    blocks = -(-len(hashes) * 12 // 256)
+    words = [0] * (8 * blocks)
+    for h in hashes:
+        block = ((h >> 32) * blocks) >> 32
+        for word, salt in enumerate(SALTS):
+            words[8 * block + word] |= 1 << ((h * salt & 0xFFFFFFFF) >> 27)
+    return struct.pack(f"<{len(words)}I", *words)
+
+
+def in_order(entries: Iterable[Entry]) -> list[Entry]:
+    """The entries in the file's order; those of one key stay as they are."""
+
+    def place(entry: Entry) -> tuple[int, int, int, bytes]:
+        identity = entry.state_id * 2 + int(bool(entry.flags & AUX))
+        return entry.key_group, identity, key_hash(identity, entry.key), entry.key
+
+    return sorted(entries, key=place)
+
+
 def segment_file(
-    entries: Iterable[Entry], number: int, *, lz4: bool = True, block_bytes: int = BLOCK_RAW_BYTES
+    entries: Iterable[Entry], number: int, *, lz4: bool = True, block_bytes: int = BLOCK_RAW_BYTES, version: int = 2
 ) -> bytes:
-    """A `.slim` file of the entries, which must be in order of key groups."""
+    """A `.slim` file of the entries, which are put in order."""
     blocks: list[bytearray] = []
+    firsts: list[tuple[int, int, int]] = []
+    last: tuple[int, int, int] | None = None
+    hashes: dict[int, None] = {}
     extents: list[list[int]] = []
     counts: dict[tuple[int, int], list[int]] = {}
-    for entry in entries:
+    for entry in in_order(entries):
         data = entry_bytes(entry)
+        identity = entry.state_id * 2 + int(bool(entry.flags & AUX))
+        place = key_hash(identity, entry.key), entry.key_group, identity
         if not blocks or len(blocks[-1]) + len(data) > block_bytes:
             blocks.append(bytearray())
+            firsts.append((place[0], place[1], identity | (CONTINUED if place == last else 0)))
+        last = place
+        hashes[place[0]] = None
         if not extents or extents[-1][0] != entry.key_group:
             extents.append([entry.key_group, len(blocks) - 1, len(blocks[-1]), 0])
         extents[-1][3] += 1
@@ -157,19 +199,27 @@ def segment_file(
         count[0] += int(bool(entry.flags & TOMBSTONE))
         count[1] += 1
         count[2] += len(entry.key) + len(entry.value)
-    out, offsets = bytearray(b"SLIMBASE" + struct.pack("<HHI", 1, 0, 0)), []
+    out, offsets = bytearray(b"SLIMBASE" + struct.pack("<HHI", version, 0, 0)), []
     for block in blocks:
         offsets.append(len(out))
         out += block_bytes_of(bytes(block), lz4=lz4)
-    footer = struct.pack("<I", len(offsets)) + b"".join(struct.pack("<Q", offset) for offset in offsets)
+    filter_ = key_filter(list(hashes)) if version > 1 else b""
+    out += filter_
+    footer = struct.pack("<I", len(offsets)) + b"".join(
+        struct.pack("<Q", offset) + (struct.pack("<QHH", *first) if version > 1 else b"")
+        for offset, first in zip(offsets, firsts, strict=True)
+    )
     footer += struct.pack("<I", len(extents)) + b"".join(
         struct.pack("<HHIII", group, 0, *rest) for group, *rest in extents
     )
     footer += struct.pack("<I", len(counts)) + b"".join(
         struct.pack("<HHIQQ", *id_, *n) for id_, n in sorted(counts.items())
     )
+    if version > 1:
+        footer += struct.pack("<III", int(bool(filter_)), len(filter_), google_crc32c.value(filter_))
     footer += struct.pack("<Q", number)
-    trailer = struct.pack("<QIIII", len(out), len(footer), google_crc32c.value(footer), 1, 0) + b"SLIMFOOT"
+    trailer = struct.pack("<QIIII", len(out), len(footer), google_crc32c.value(footer), version, len(filter_))
+    trailer += b"SLIMFOOT"
     return bytes(out + footer + trailer)
 
 

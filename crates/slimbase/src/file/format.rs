@@ -1,16 +1,24 @@
-//! Header, footer, trailer and varints as bytes.
+//! Header, footer, trailer and varints as bytes. Version 2 is written; version 1 lacks filter and first entries.
 
 use crate::error::{Error, Kind, Result};
 
 pub(super) const HEADER_MAGIC: &[u8; 8] = b"SLIMBASE";
 pub(super) const TRAILER_MAGIC: &[u8; 8] = b"SLIMFOOT";
 /// Version of the file format.
-pub const FILE_VERSION: u32 = 1;
+pub const FILE_VERSION: u32 = 2;
+/// The version before files had a filter.
+pub(super) const VERSION_WITHOUT_FILTER: u32 = 1;
 pub(super) const HEADER_BYTES: u64 = 16;
 pub(super) const BLOCK_HEADER_BYTES: usize = 16;
 pub(super) const TRAILER_BYTES: usize = 32;
-/// Raw bytes of a block, but for one entry that is larger.
-pub const BLOCK_BYTES: usize = 32 << 10;
+/// Raw bytes of a block, but for one entry that is larger. A lookup reads a block for one entry.
+pub const BLOCK_BYTES: usize = 8 << 10;
+/// Compressed bytes are kept when they save this part of a block: less is not worth decompressing for each lookup.
+pub(super) const WORTHWHILE_SAVING: usize = 8;
+/// Of a block row's identity: the entry before the block has the same key group, identity and hash.
+const CONTINUED: u16 = 1 << 15;
+const FILTER_NONE: u32 = 0;
+const FILTER_SPLIT_BLOCK_BLOOM: u32 = 1;
 pub(super) const CODEC_NONE: u8 = 0;
 pub(super) const CODEC_LZ4: u8 = 1;
 
@@ -25,6 +33,19 @@ pub struct Extent {
     pub offset: u32,
     /// How many entries it has.
     pub entries: u32,
+}
+
+/// The first entry of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FirstEntry {
+    /// Its key group.
+    pub key_group: u16,
+    /// State id * 2 + AUX.
+    pub identity: u16,
+    /// Hash of its key.
+    pub hash: u64,
+    /// Whether the entry before has the same key group, identity and hash.
+    pub continued: bool,
 }
 
 /// What a file holds of one state.
@@ -45,10 +66,16 @@ pub struct StateStatistics {
 pub struct Footer {
     /// Offset of each block in the file.
     pub blocks: Vec<u64>,
+    /// The first entry of each block; nothing in version 1.
+    pub first_entries: Vec<FirstEntry>,
     /// One per key group that occurs, ascending.
     pub extents: Vec<Extent>,
     /// One per state id and AUX, ascending.
     pub states: Vec<StateStatistics>,
+    /// Bytes of the filter, which ends where the footer begins; 0 in version 1 and in files without entries.
+    pub filter_bytes: u32,
+    /// CRC32C of the filter.
+    pub filter_checksum: u32,
     /// The segment's number.
     pub segment: u64,
 }
@@ -60,21 +87,29 @@ pub(super) fn header() -> [u8; HEADER_BYTES as usize] {
     bytes
 }
 
-pub(super) fn trailer(footer_offset: u64, footer: &[u8]) -> [u8; TRAILER_BYTES] {
+pub(super) fn trailer(footer_offset: u64, footer: &[u8], filter_bytes: u32) -> [u8; TRAILER_BYTES] {
     let mut bytes = [0; TRAILER_BYTES];
     bytes[..8].copy_from_slice(&footer_offset.to_le_bytes());
     bytes[8..12].copy_from_slice(&(footer.len() as u32).to_le_bytes());
     bytes[12..16].copy_from_slice(&crc32c::crc32c(footer).to_le_bytes());
     bytes[16..20].copy_from_slice(&FILE_VERSION.to_le_bytes());
+    bytes[20..24].copy_from_slice(&filter_bytes.to_le_bytes());
     bytes[24..].copy_from_slice(TRAILER_MAGIC);
     bytes
 }
 
 impl Footer {
     pub(super) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(20 + self.blocks.len() * 8 + self.extents.len() * 16 + self.states.len() * 24);
+        let rows = self.blocks.len() * 20 + self.extents.len() * 16 + self.states.len() * 24;
+        let mut out = Vec::with_capacity(32 + rows);
         out.extend_from_slice(&(self.blocks.len() as u32).to_le_bytes());
-        self.blocks.iter().for_each(|offset| out.extend_from_slice(&offset.to_le_bytes()));
+        for (offset, first) in self.blocks.iter().zip(&self.first_entries) {
+            out.extend_from_slice(&offset.to_le_bytes());
+            out.extend_from_slice(&first.hash.to_le_bytes());
+            out.extend_from_slice(&first.key_group.to_le_bytes());
+            let flag = if first.continued { CONTINUED } else { 0 };
+            out.extend_from_slice(&(first.identity | flag).to_le_bytes());
+        }
         out.extend_from_slice(&(self.extents.len() as u32).to_le_bytes());
         for extent in &self.extents {
             out.extend_from_slice(&u32::from(extent.key_group).to_le_bytes());
@@ -90,16 +125,27 @@ impl Footer {
             out.extend_from_slice(&state.entries.to_le_bytes());
             out.extend_from_slice(&state.raw_bytes.to_le_bytes());
         }
+        let kind = if self.filter_bytes == 0 { FILTER_NONE } else { FILTER_SPLIT_BLOCK_BLOOM };
+        for field in [kind, self.filter_bytes, self.filter_checksum] {
+            out.extend_from_slice(&field.to_le_bytes());
+        }
         out.extend_from_slice(&self.segment.to_le_bytes());
         out
     }
 
-    /// Decodes and checks what can be checked without the blocks; `end` is where the blocks end.
-    pub(super) fn decode(bytes: &[u8], end: u64) -> Result<Footer> {
+    /// Decodes and checks what can be checked without the blocks; `end` is where the blocks end, and the filter, whose
+    /// bytes the trailer gives, begins.
+    pub(super) fn decode(bytes: &[u8], version: u32, end: u64, filter_bytes: u32) -> Result<Footer> {
+        let has_filter = version != VERSION_WITHOUT_FILTER;
         let mut input = Input { bytes };
         let mut footer = Footer::default();
-        for _ in 0..input.count(8)? {
+        for _ in 0..input.count(if has_filter { 20 } else { 8 })? {
             footer.blocks.push(input.u64()?);
+            if has_filter {
+                let (hash, key_group, identity) = (input.u64()?, input.u16()?, input.u16()?);
+                let continued = identity & CONTINUED != 0;
+                footer.first_entries.push(FirstEntry { key_group, identity: identity & !CONTINUED, hash, continued });
+            }
         }
         for _ in 0..input.count(16)? {
             let key_group = input.u16()?;
@@ -117,6 +163,17 @@ impl Footer {
                 entries: input.u64()?,
                 raw_bytes: input.u64()?,
             });
+        }
+        if has_filter {
+            let kind = input.u32()?;
+            (footer.filter_bytes, footer.filter_checksum) = (input.u32()?, input.u32()?);
+            let wanted = if footer.filter_bytes == 0 { FILTER_NONE } else { FILTER_SPLIT_BLOCK_BLOOM };
+            if kind != wanted || (footer.filter_bytes == 0) != footer.blocks.is_empty() {
+                return Err(malformed("filter").with("kind", kind).with("filter_bytes", footer.filter_bytes));
+            }
+        }
+        if footer.filter_bytes != filter_bytes {
+            return Err(malformed("length of the filter").with("trailer_bytes", filter_bytes));
         }
         footer.segment = input.u64()?;
         if !input.bytes.is_empty() {
@@ -145,6 +202,30 @@ impl Footer {
         }
         if !self.states.windows(2).all(|pair| pair[0].identity < pair[1].identity) {
             return Err(malformed("order of states"));
+        }
+        self.check_first_entries()
+    }
+
+    /// First entries ascend within a key group, which is the one that the extents say.
+    fn check_first_entries(&self) -> Result<()> {
+        let mut extent = 0;
+        for (block, first) in self.first_entries.iter().enumerate() {
+            let begins = |extent: &Extent| (extent.block as usize, extent.offset) <= (block, 0);
+            while self.extents.get(extent + 1).is_some_and(begins) {
+                extent += 1;
+            }
+            let begins_extent = (self.extents[extent].block as usize, self.extents[extent].offset) == (block, 0);
+            let place = |entry: &FirstEntry| (entry.key_group, entry.identity, entry.hash);
+            let before = block.checked_sub(1).map(|before| &self.first_entries[before]);
+            let ascends = before
+                .is_none_or(|before| place(before) < place(first) || place(before) == place(first) && first.continued);
+            if first.key_group != self.extents[extent].key_group
+                || first.identity > 2047
+                || (first.continued && begins_extent)
+                || !ascends
+            {
+                return Err(malformed("first entries of blocks").with("block", block));
+            }
         }
         Ok(())
     }
@@ -238,18 +319,30 @@ mod tests {
     fn footer_round_trip() {
         let footer = Footer {
             blocks: vec![16, 100],
+            first_entries: vec![
+                FirstEntry { key_group: 3, identity: 5, hash: 6, continued: false },
+                FirstEntry { key_group: 3, identity: 5, hash: 6, continued: true },
+            ],
             extents: vec![
                 Extent { key_group: 3, block: 0, offset: 0, entries: 4 },
                 Extent { key_group: 9, block: 1, offset: 7, entries: 1 },
             ],
             states: vec![StateStatistics { identity: 5, tombstones: 1, entries: 5, raw_bytes: 99 }],
+            filter_bytes: 32,
+            filter_checksum: 9,
             segment: 77,
         };
         let bytes = footer.encode();
-        assert_eq!(Footer::decode(&bytes, 150).unwrap(), footer);
-        assert_eq!(Footer::decode(&bytes, 110).unwrap_err().kind(), Kind::Corrupt);
+        let decode = |bytes: &[u8], end, filter| Footer::decode(bytes, FILE_VERSION, end, filter);
+        assert_eq!(decode(&bytes, 150, 32).unwrap(), footer);
+        assert_eq!(decode(&bytes, 110, 32).unwrap_err().kind(), Kind::Corrupt);
+        assert_eq!(decode(&bytes, 150, 64).unwrap_err().kind(), Kind::Corrupt);
+        assert_eq!(Footer::decode(&bytes, 1, 150, 0).unwrap_err().kind(), Kind::Corrupt);
         for length in 0..bytes.len() {
-            assert_eq!(Footer::decode(&bytes[..length], 150).unwrap_err().kind(), Kind::Corrupt);
+            assert_eq!(decode(&bytes[..length], 150, 32).unwrap_err().kind(), Kind::Corrupt);
         }
+        let mut unordered = footer.clone();
+        unordered.first_entries[1].hash = 5;
+        assert_eq!(decode(&unordered.encode(), 150, 32).unwrap_err().kind(), Kind::Corrupt);
     }
 }

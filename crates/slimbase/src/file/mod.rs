@@ -3,6 +3,7 @@
 //! [`pack`] sorts a segment's records and writes them; [`SegmentWriter`] writes entries that are in order already (timers);
 //! [`SegmentReader`] reads whole files or ranges of key groups, and trusts nothing that it has not checked.
 
+mod filter;
 mod format;
 mod pack;
 mod reader;
@@ -10,7 +11,7 @@ mod reader;
 mod tests;
 mod writer;
 
-pub use format::{put_varint, take_varint, Extent, Footer, StateStatistics, BLOCK_BYTES, FILE_VERSION};
+pub use format::{put_varint, take_varint, Extent, FirstEntry, Footer, StateStatistics, BLOCK_BYTES, FILE_VERSION};
 pub use pack::{pack, Run};
 pub use reader::{Cursor, Entry, SegmentReader, Verified};
 pub use writer::SegmentWriter;

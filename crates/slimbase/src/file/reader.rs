@@ -2,10 +2,10 @@
 //! the file, the block and both checksums.
 
 use super::format::{
-    take_varint, Extent, Footer, BLOCK_HEADER_BYTES, CODEC_LZ4, CODEC_NONE, FILE_VERSION, HEADER_BYTES, HEADER_MAGIC,
-    TRAILER_BYTES, TRAILER_MAGIC,
+    take_varint, Extent, FirstEntry, Footer, BLOCK_HEADER_BYTES, CODEC_LZ4, CODEC_NONE, FILE_VERSION, HEADER_BYTES,
+    HEADER_MAGIC, TRAILER_BYTES, TRAILER_MAGIC, VERSION_WITHOUT_FILTER,
 };
-use super::{ENTRY_AUX, ENTRY_CHAINED, ENTRY_TOMBSTONE};
+use super::{filter, ENTRY_AUX, ENTRY_CHAINED, ENTRY_TOMBSTONE};
 use crate::error::{Error, Kind, Result};
 use crate::storage::Blob;
 use std::cmp::Ordering;
@@ -46,6 +46,7 @@ pub struct SegmentReader {
     blob: Box<dyn Blob>,
     name: String,
     footer: Footer,
+    version: u32,
     /// Where the last block ends.
     blocks_end: u64,
 }
@@ -67,28 +68,32 @@ fn number(bytes: &[u8], at: usize) -> u32 {
 }
 
 fn check_version(version: u32) -> Result<()> {
-    match version.cmp(&FILE_VERSION) {
-        Ordering::Equal => Ok(()),
-        Ordering::Greater => Err(Error::new(Kind::Unsupported, "file is of a newer version")
+    match version {
+        VERSION_WITHOUT_FILTER..=FILE_VERSION => Ok(()),
+        0 => Err(Error::new(Kind::Corrupt, "file has an impossible version").with("version", version)),
+        _ => Err(Error::new(Kind::Unsupported, "file is of a newer version")
             .with("version", version)
             .with("known", FILE_VERSION)
             .hint("restore with the Headrace release that wrote it, or a newer one")),
-        Ordering::Less => Err(Error::new(Kind::Corrupt, "file has an impossible version").with("version", version)),
     }
 }
 
 impl SegmentReader {
-    /// Reads header, trailer and footer; `name` is for messages.
+    /// Reads header, trailer, footer and filter; `name` is for messages.
     ///
     /// # Errors
     /// `Corrupt` when anything does not fit, `Unsupported` when the file is of a newer version.
     pub fn open(blob: Box<dyn Blob>, name: impl Into<String>) -> Result<Self> {
         let name = name.into();
         let opened = Self::read_footer(blob.as_ref()).map_err(|error| error.with("file", &name))?;
-        Ok(SegmentReader { blob, name, footer: opened.0, blocks_end: opened.1 })
+        let reader = SegmentReader { blob, name, footer: opened.0, blocks_end: opened.1, version: opened.2 };
+        // Only lookups in Java's tiers need the filter, but damage is found where it is.
+        reader.read_filter()?;
+        Ok(reader)
     }
 
-    fn read_footer(blob: &dyn Blob) -> Result<(Footer, u64)> {
+    /// The footer, where the blocks end, and the version.
+    fn read_footer(blob: &dyn Blob) -> Result<(Footer, u64, u32)> {
         let size = blob.size();
         if size < HEADER_BYTES + TRAILER_BYTES as u64 {
             return Err(Error::new(Kind::Corrupt, "file is too short").with("file_bytes", size));
@@ -100,8 +105,15 @@ impl SegmentReader {
         if &header[..8] != HEADER_MAGIC || &trailer[24..] != TRAILER_MAGIC {
             return Err(Error::new(Kind::Corrupt, "not a whole SlimBase file: its first or last 8 bytes are others"));
         }
-        check_version(u32::from(u16::from_le_bytes(array(&header, 8))))?;
-        check_version(number(&trailer, 16))?;
+        let version = number(&trailer, 16);
+        let stated = u32::from(u16::from_le_bytes(array(&header, 8)));
+        check_version(stated)?;
+        check_version(version)?;
+        if stated != version || header[10..] != [0; 6] {
+            return Err(Error::new(Kind::Corrupt, "header and trailer do not fit")
+                .with("header_version", stated)
+                .with("trailer_version", version));
+        }
         let offset = u64::from_le_bytes(array(&trailer, 0));
         let length = number(&trailer, 8);
         if offset.checked_add(u64::from(length)) != Some(size - TRAILER_BYTES as u64) {
@@ -112,7 +124,13 @@ impl SegmentReader {
         let mut footer = vec![0; length as usize];
         blob.read_at(offset, &mut footer)?;
         check_checksum("footer", number(&trailer, 12), crc32c::crc32c(&footer))?;
-        Ok((Footer::decode(&footer, offset)?, offset))
+        let filter_bytes = number(&trailer, 20);
+        let blocks_end =
+            offset.checked_sub(u64::from(filter_bytes)).filter(|_| filter_bytes as usize % filter::BLOCK == 0);
+        let blocks_end = blocks_end.ok_or_else(|| {
+            Error::new(Kind::Corrupt, "filter does not fit the file").with("filter_bytes", filter_bytes)
+        })?;
+        Ok((Footer::decode(&footer, version, blocks_end, filter_bytes)?, blocks_end, version))
     }
 
     /// The name given at opening.
@@ -211,7 +229,7 @@ impl SegmentReader {
             .extents
             .get(index + 1)
             .map_or((self.footer.blocks.len() as u32, 0), |next| (next.block, next.offset as usize));
-        let mut cursor = self.seek(index, order)?;
+        let mut cursor = self.seek(index, wanted, order)?;
         // How many entries the extent has left is not known within it: its end is a place.
         while cursor.place() < end {
             match cursor.next(self)? {
@@ -223,8 +241,9 @@ impl SegmentReader {
         Ok(found)
     }
 
-    /// A cursor in the extent, at the last block whose first entry comes before the wanted one.
-    fn seek(&self, index: usize, order: impl Fn(&Entry<'_>) -> Ordering) -> Result<Cursor> {
+    /// A cursor in the extent, at the last block whose first entry comes before the wanted one. Version 2 has first entries
+    /// in its footer; of version 1 blocks are read.
+    fn seek(&self, index: usize, wanted: (u32, u64), order: impl Fn(&Entry<'_>) -> Ordering) -> Result<Cursor> {
         let extent = self.footer.extents[index];
         let key_group = u32::from(extent.key_group);
         let last_block = match self.footer.extents.get(index + 1) {
@@ -234,6 +253,15 @@ impl SegmentReader {
         };
         let mut cursor = self.entries(key_group..=key_group);
         let (mut low, mut high) = (extent.block, last_block);
+        if let Some(firsts) = self.footer.first_entries.get(low as usize..=high as usize) {
+            // The first block may begin with another key group; a block that continues has part of what is wanted only.
+            let before = |first: &FirstEntry| {
+                let place = (u32::from(first.identity), first.hash);
+                place < wanted || place == wanted && !first.continued
+            };
+            low += firsts[1..].partition_point(before) as u32;
+            high = low;
+        }
         while low < high {
             let middle = low + (high - low).div_ceil(2);
             cursor.jump(self, index, middle, 0)?;
@@ -254,6 +282,7 @@ impl SegmentReader {
         let mut states = BTreeMap::<u32, (u64, u32)>::new();
         let mut last: Option<(u32, u32, u64)> = None;
         let mut cursor = self.entries(0..=u32::MAX);
+        let filter = self.read_filter()?;
         let mut blocks_read = 0;
         while let Some(entry) = cursor.next(self)? {
             let state = states.entry(entry.identity).or_default();
@@ -263,9 +292,18 @@ impl SegmentReader {
             if last.is_some_and(|last| last > order) {
                 return Err(self.corrupt("entries are not in order").with("key_group", entry.key_group));
             }
+            let continued = last == Some(order);
             last = Some(order);
+            if filter.as_ref().is_some_and(|filter| !filter::may_contain(filter, order.2)) {
+                return Err(self.corrupt("filter lacks an entry").with("key_group", entry.key_group));
+            }
             seen.entries += 1;
             if blocks_read != cursor.blocks_begun() {
+                let first =
+                    FirstEntry { key_group: order.0 as u16, identity: order.1 as u16, hash: order.2, continued };
+                if self.footer.first_entries.get(blocks_read as usize).is_some_and(|told| *told != first) {
+                    return Err(self.corrupt("first entry is another than the footer says").with("block", blocks_read));
+                }
                 blocks_read = cursor.blocks_begun();
                 seen.raw_bytes += cursor.raw.len() as u64;
             }
@@ -276,6 +314,18 @@ impl SegmentReader {
             return Err(self.corrupt("entries are others than the footer says").with("entries", seen.entries));
         }
         Ok(seen)
+    }
+
+    /// The filter, checked; nothing in version 1.
+    fn read_filter(&self) -> Result<Option<Vec<u8>>> {
+        if self.version == VERSION_WITHOUT_FILTER {
+            return Ok(None);
+        }
+        let mut filter = vec![0; self.footer.filter_bytes as usize];
+        self.blob.read_at(self.blocks_end, &mut filter)?;
+        check_checksum("filter", self.footer.filter_checksum, crc32c::crc32c(&filter))
+            .map_err(|error| error.with("file", &self.name))?;
+        Ok(Some(filter))
     }
 
     fn corrupt(&self, message: &str) -> Error {

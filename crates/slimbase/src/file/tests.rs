@@ -78,7 +78,7 @@ fn limits() {
     assert_eq!(writer.add(1 << 15, 0, 0, b"", b"").unwrap_err().kind(), Kind::Invalid);
     let mut newer = file(&[]);
     assert_eq!(SegmentReader::open(Box::new(newer.clone()), "f").unwrap().verify().unwrap().entries, 0);
-    newer[8] = 2;
+    newer[8] = 3;
     assert_eq!(SegmentReader::open(Box::new(newer), "f").unwrap_err().kind(), Kind::Unsupported);
 }
 
@@ -94,4 +94,55 @@ fn damage_is_named() {
     let names: Vec<&str> = error.context().iter().map(|(name, _)| *name).collect();
     assert_eq!(names, ["stored_checksum", "computed_checksum", "file", "block"]);
     assert_eq!(error.context()[3].1, "1");
+}
+
+/// The entries of the golden files in tests/unit/state/fixtures, which each version's own writer made.
+fn golden() -> Vec<Owned> {
+    let mut entries = Vec::new();
+    for (group, identity) in [2u32, 5, 300].into_iter().flat_map(|group| [0, 1, 6].map(|identity| (group, identity))) {
+        let mut keys: Vec<(usize, Vec<u8>)> = (0..150).map(|i| (i, format!("key-{i}").into_bytes())).collect();
+        keys.sort_by_key(|(_, key)| crate::hash::hash(identity, key));
+        for (i, key) in keys {
+            let length = if (group, identity, i) == (5, 0, 11) { 40_000 } else { [0, 30, 300][i % 3] };
+            let value =
+                |piece: usize| (0..length).map(|at| ((i * 31 + piece + at * at) % 251) as u8).collect::<Vec<_>>();
+            let flags: &[u8] = match (identity, i % 4) {
+                (6, 0) => &[0, ENTRY_CHAINED, ENTRY_CHAINED],
+                (6, 1) => &[ENTRY_CHAINED],
+                (_, 2) => &[ENTRY_TOMBSTONE],
+                _ => &[0],
+            };
+            for (piece, flags) in flags.iter().enumerate() {
+                let value = if *flags == ENTRY_TOMBSTONE { Vec::new() } else { value(piece) };
+                entries.push((group, identity, *flags, key.clone(), value));
+            }
+        }
+    }
+    entries
+}
+
+/// Files of both versions are read, in order and by key.
+#[test]
+fn golden_files() {
+    let entries = golden();
+    for (version, content) in [
+        (1, include_bytes!("../../../../tests/unit/state/fixtures/version-1.slim").as_slice()),
+        (2, include_bytes!("../../../../tests/unit/state/fixtures/version-2.slim").as_slice()),
+    ] {
+        assert_eq!(content[8], version);
+        let reader = SegmentReader::open(Box::new(content.to_vec()), "golden").unwrap();
+        assert_eq!(reader.verify().unwrap().entries, entries.len() as u64);
+        let mut read = Vec::new();
+        let push = |e: Entry<'_>| {
+            read.push((e.key_group, e.identity, e.flags, e.key.to_vec(), e.value.to_vec()));
+            Ok(())
+        };
+        reader.for_each(0..=u32::MAX, push).unwrap();
+        assert!(read == entries, "version {version}");
+        for (group, identity, _, key, _) in &entries {
+            let found = reader.get(*group, *identity, key).unwrap();
+            let own = entries.iter().filter(|e| (e.0, e.1, &e.3) == (*group, *identity, key));
+            assert!(found.into_iter().eq(own.map(|e| (e.2, e.4.clone()))));
+        }
+    }
 }

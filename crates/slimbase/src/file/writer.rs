@@ -1,10 +1,10 @@
 //! Writes entries that come in the file's order.
 
 use super::format::{
-    header, put_varint, trailer, varint_bytes, Extent, Footer, StateStatistics, BLOCK_BYTES, BLOCK_HEADER_BYTES,
-    CODEC_LZ4, CODEC_NONE,
+    header, put_varint, trailer, varint_bytes, Extent, FirstEntry, Footer, StateStatistics, BLOCK_BYTES,
+    BLOCK_HEADER_BYTES, CODEC_LZ4, CODEC_NONE, WORTHWHILE_SAVING,
 };
-use super::ENTRY_TOMBSTONE;
+use super::{filter, ENTRY_TOMBSTONE};
 use crate::error::{Error, Kind, Result};
 use crate::storage::Sink;
 use std::collections::BTreeMap;
@@ -17,6 +17,10 @@ pub struct SegmentWriter<'a> {
     stored: Vec<u8>,
     footer: Footer,
     states: BTreeMap<u16, StateStatistics>,
+    /// Of the entry added last.
+    last: Option<FirstEntry>,
+    /// Hashes of all keys, for the filter: 8 bytes a key.
+    hashes: Vec<u64>,
 }
 
 impl<'a> SegmentWriter<'a> {
@@ -34,13 +38,15 @@ impl<'a> SegmentWriter<'a> {
             stored: Vec::new(),
             footer: Footer { segment, ..Footer::default() },
             states: BTreeMap::new(),
+            last: None,
+            hashes: Vec::new(),
         })
     }
 
     /// Adds an entry; `flags` without AUX, which the identity has. Entries come ordered by key group, identity, hash, key.
     ///
     /// # Errors
-    /// `Invalid` when the key group goes back or something is too large; else as the sink's.
+    /// `Invalid` when the entry does not come after the one before or something is too large; else as the sink's.
     pub fn add(&mut self, key_group: u32, identity: u32, flags: u8, key: &[u8], value: &[u8]) -> Result<()> {
         let fits = key.len() <= crate::record::LENGTH_LIMIT && value.len() <= crate::record::LENGTH_LIMIT;
         if !fits || key_group > 0x7FFF || identity > 2047 {
@@ -56,7 +62,7 @@ impl<'a> SegmentWriter<'a> {
         if !self.raw.is_empty() && self.raw.len() + bytes > BLOCK_BYTES {
             self.write_block()?;
         }
-        self.extent(key_group)?;
+        self.place(key_group, identity, crate::hash::hash(identity, key))?;
         self.raw.push(flags | ((identity & 1) << 2) as u8);
         put_varint(&mut self.raw, state_id);
         put_varint(&mut self.raw, key.len() as u32);
@@ -67,13 +73,28 @@ impl<'a> SegmentWriter<'a> {
         Ok(())
     }
 
-    fn extent(&mut self, key_group: u32) -> Result<()> {
-        let key_group = key_group as u16;
+    /// Notes where the entry is to be found; before its bytes are added.
+    fn place(&mut self, key_group: u32, identity: u32, hash: u64) -> Result<()> {
+        let mut entry = FirstEntry { key_group: key_group as u16, identity: identity as u16, hash, continued: false };
+        if self.last.is_some_and(|last| last > entry) {
+            return Err(Error::new(Kind::Invalid, "entries are not in order").with("key_group", key_group));
+        }
+        let same = self.last == Some(entry);
+        self.last = Some(entry);
+        if self.raw.is_empty() {
+            entry.continued = same;
+            self.footer.first_entries.push(entry);
+        }
+        if self.hashes.last() != Some(&hash) {
+            self.hashes.push(hash);
+        }
+        self.extent(key_group as u16);
+        Ok(())
+    }
+
+    fn extent(&mut self, key_group: u16) {
         match self.footer.extents.last_mut() {
             Some(last) if last.key_group == key_group => last.entries += 1,
-            Some(last) if last.key_group > key_group => {
-                return Err(Error::new(Kind::Invalid, "entries are not in order").with("key_group", key_group))
-            }
             _ => self.footer.extents.push(Extent {
                 key_group,
                 block: self.footer.blocks.len() as u32,
@@ -81,7 +102,6 @@ impl<'a> SegmentWriter<'a> {
                 entries: 1,
             }),
         }
-        Ok(())
     }
 
     fn count(&mut self, identity: u16, flags: u8, bytes: usize) {
@@ -96,7 +116,7 @@ impl<'a> SegmentWriter<'a> {
         self.stored.resize(lz4_flex::block::get_maximum_output_size(self.raw.len()), 0);
         let packed = lz4_flex::block::compress_into(&self.raw, &mut self.stored)
             .map_err(|cause| Error::new(Kind::Internal, "a block was not compressed").caused_by(cause))?;
-        let (codec, stored) = if packed < self.raw.len() {
+        let (codec, stored) = if packed <= self.raw.len() - self.raw.len() / WORTHWHILE_SAVING {
             (CODEC_LZ4, &self.stored[..packed])
         } else {
             (CODEC_NONE, self.raw.as_slice())
@@ -115,7 +135,7 @@ impl<'a> SegmentWriter<'a> {
         Ok(())
     }
 
-    /// Writes what is left, the footer and the trailer; returns the file's size. Syncing is the caller's affair.
+    /// Writes what is left, the filter, the footer and the trailer; returns the file's size. Syncing is the caller's affair.
     ///
     /// # Errors
     /// As the sink's.
@@ -124,9 +144,15 @@ impl<'a> SegmentWriter<'a> {
             self.write_block()?;
         }
         self.footer.states = self.states.into_values().collect();
+        let filter = filter::build(&self.hashes);
+        self.footer.filter_bytes = u32::try_from(filter.len())
+            .map_err(|cause| Error::new(Kind::Unsupported, "file has too many keys").caused_by(cause))?;
+        self.footer.filter_checksum = crc32c::crc32c(&filter);
+        self.sink.write(&filter)?;
+        self.written += filter.len() as u64;
         let footer = self.footer.encode();
         self.sink.write(&footer)?;
-        let trailer = trailer(self.written, &footer);
+        let trailer = trailer(self.written, &footer, self.footer.filter_bytes);
         self.sink.write(&trailer)?;
         Ok(self.written + (footer.len() + trailer.len()) as u64)
     }

@@ -1,6 +1,8 @@
 package io.headrace.slimbase.engine;
 
 import java.lang.reflect.Field;
+import java.nio.Buffer;
+import java.nio.ByteBuffer;
 import sun.misc.Unsafe;
 
 /**
@@ -12,6 +14,7 @@ import sun.misc.Unsafe;
 public final class Memory {
     private static final Unsafe UNSAFE = unsafe();
     private static final long BYTES = Unsafe.ARRAY_BYTE_BASE_OFFSET;
+    private static final long BUFFER_ADDRESS = bufferAddress();
 
     private Memory() {}
 
@@ -31,6 +34,25 @@ public final class Memory {
             throw new SlimBaseException(
                     SlimBaseException.Kind.Unsupported, "memory access is closed in this JVM", "run on Java 11, 17 or 21", e);
         }
+    }
+
+    private static long bufferAddress() {
+        try {
+            return UNSAFE.objectFieldOffset(Buffer.class.getDeclaredField("address"));
+        } catch (ReflectiveOperationException e) {
+            throw new SlimBaseException(
+                    SlimBaseException.Kind.Unsupported, "memory access is closed in this JVM", "run on Java 11, 17 or 21", e);
+        }
+    }
+
+    /** Where a direct buffer's memory begins, for it is channels and checksums that want buffers. */
+    public static long addressOf(ByteBuffer direct) {
+        return UNSAFE.getLong(direct, BUFFER_ADDRESS);
+    }
+
+    /** Gives a direct buffer's memory back at once; nobody may use the buffer, or a view of it, any more. */
+    public static void free(ByteBuffer direct) {
+        UNSAFE.invokeCleaner(direct);
     }
 
     public static byte getByte(long address) {

@@ -1,5 +1,6 @@
 package io.headrace.slimbase.file;
 
+import io.headrace.slimbase.engine.KeyHash;
 import io.headrace.slimbase.engine.Memory;
 import io.headrace.slimbase.engine.SlimBaseException;
 import java.io.IOException;
@@ -12,9 +13,10 @@ import net.jpountz.lz4.LZ4Compressor;
 import net.jpountz.lz4.LZ4Factory;
 
 /**
- * Packs entries, which come in the file's order, into blocks, and ends the file with its footer and trailer.
+ * Packs entries, which come in the file's order, into blocks, and ends the file with its filter, footer and trailer.
  *
- * <p>Holds one block, its compressed form and the footer's lists; the stream belongs to the caller and is neither flushed nor closed.
+ * <p>Holds one block, its compressed form, the footer's lists, and what the filter is made of: 1.5 bytes an entry when the caller knows a bound of
+ * their number, else 8. The stream belongs to the caller and is neither flushed nor closed.
  */
 public final class FileBuilder {
     private static final LZ4Factory LZ4 = LZ4Factory.fastestInstance();
@@ -28,27 +30,50 @@ public final class FileBuilder {
     private int blockBytes;
     private long position;
 
-    private long[] blockOffsets = new long[16];
+    /** Offset, hash of the first entry, and its key group and identity of each block. */
+    private long[] blocks = new long[3 * 16];
+
     private int blockCount;
+    /** Key group in the upper half, identity with the flag in the lower one. */
+    private int firstPlace;
+
+    private long firstHash;
+    private final FilterBuilder filter;
     /** Key group, block, offset, entries of each extent. */
     private int[] extents = new int[64];
 
     private int extentCount;
     private int lastKeyGroup = -1;
+    private int lastIdentity;
+    private long lastHash;
     private final long[][] statistics = new long[FileFormat.IDENTITY_LIMIT][];
     private long entries;
     private long rawBytes;
 
-    /** Writes the header. */
+    /** Writes the header. How many entries will come is not known. */
     public FileBuilder(OutputStream out, long segmentNumber) throws IOException {
+        this(out, segmentNumber, new FilterBuilder());
+    }
+
+    /**
+     * Writes the header.
+     *
+     * @param entriesAtMost a bound of the number of entries, the closer the better
+     */
+    public FileBuilder(OutputStream out, long segmentNumber, long entriesAtMost) throws IOException {
+        this(out, segmentNumber, new FilterBuilder(entriesAtMost));
+    }
+
+    private FileBuilder(OutputStream out, long segmentNumber, FilterBuilder filter) throws IOException {
         this.out = out;
         this.segmentNumber = segmentNumber;
+        this.filter = filter;
         ByteBuffer header = littleEndian(FileFormat.HEADER_BYTES);
         header.putLong(FileFormat.HEADER_MAGIC).putShort((short) FileFormat.VERSION);
         write(header.array(), FileFormat.HEADER_BYTES);
     }
 
-    private static ByteBuffer littleEndian(int bytes) {
+    static ByteBuffer littleEndian(int bytes) {
         return ByteBuffer.allocate(bytes).order(ByteOrder.LITTLE_ENDIAN);
     }
 
@@ -79,7 +104,7 @@ public final class FileBuilder {
         if (size > block.length) {
             block = Arrays.copyOf(block, size);
         }
-        countExtent(keyGroup);
+        place(keyGroup, identity, KeyHash.hash(identity, key, keyLength));
         int at = blockBytes;
         block[at++] = (byte) (flags | (identity & 1) << 2);
         at = putVarInt(at, identity >>> 1);
@@ -106,8 +131,29 @@ public final class FileBuilder {
         return next;
     }
 
+    /** Notes where the entry is to be found; before its bytes are added. */
+    private void place(int keyGroup, int identity, long hash) {
+        boolean isSameState = keyGroup == lastKeyGroup && identity == lastIdentity;
+        assert isInOrder(keyGroup, identity, hash) : "out of order: " + keyGroup + "/" + identity + "/" + hash;
+        if (blockBytes == 0) {
+            boolean continued = isSameState && hash == lastHash;
+            firstPlace = keyGroup << 16 | identity | (continued ? FileFormat.CONTINUED : 0);
+            firstHash = hash;
+        }
+        countExtent(keyGroup);
+        filter.add(hash);
+        lastIdentity = identity;
+        lastHash = hash;
+    }
+
+    private boolean isInOrder(int keyGroup, int identity, long hash) {
+        if (keyGroup != lastKeyGroup) {
+            return keyGroup > lastKeyGroup;
+        }
+        return identity > lastIdentity || identity == lastIdentity && Long.compareUnsigned(hash, lastHash) >= 0;
+    }
+
     private void countExtent(int keyGroup) {
-        assert keyGroup >= lastKeyGroup : "key groups out of order: " + keyGroup + " after " + lastKeyGroup;
         if (keyGroup != lastKeyGroup) {
             if (extentCount * 4 == extents.length) {
                 extents = Arrays.copyOf(extents, extents.length * 2);
@@ -140,7 +186,7 @@ public final class FileBuilder {
         int stored =
                 compressor.compress(
                         block, 0, blockBytes, packed, FileFormat.BLOCK_HEADER_BYTES, limit - FileFormat.BLOCK_HEADER_BYTES);
-        boolean worth = stored < blockBytes;
+        boolean worth = stored <= blockBytes - blockBytes / FileFormat.WORTHWHILE_SAVING;
         if (!worth) {
             stored = blockBytes;
             System.arraycopy(block, 0, packed, FileFormat.BLOCK_HEADER_BYTES, stored);
@@ -151,10 +197,13 @@ public final class FileBuilder {
         checksum.update(packed, 0, FileFormat.BLOCK_CHECKED_BYTES);
         checksum.update(packed, FileFormat.BLOCK_HEADER_BYTES, stored);
         header.putInt((int) checksum.getValue());
-        if (blockCount == blockOffsets.length) {
-            blockOffsets = Arrays.copyOf(blockOffsets, blockCount * 2);
+        if (blockCount * 3 == blocks.length) {
+            blocks = Arrays.copyOf(blocks, blocks.length * 2);
         }
-        blockOffsets[blockCount++] = position;
+        blocks[blockCount * 3] = position;
+        blocks[blockCount * 3 + 1] = firstHash;
+        blocks[blockCount * 3 + 2] = firstPlace;
+        blockCount++;
         write(packed, FileFormat.BLOCK_HEADER_BYTES + stored);
         blockBytes = 0;
         if (block.length > FileFormat.BLOCK_LIMIT) {
@@ -168,34 +217,38 @@ public final class FileBuilder {
         position += length;
     }
 
-    /** Writes what is left, footer and trailer. Nothing may be added afterwards. */
+    /** Writes what is left, filter, footer and trailer. Nothing may be added afterwards. */
     public FileStatistics finish() throws IOException {
         if (blockBytes > 0) {
             flushBlock();
         }
-        ByteBuffer footer = footer();
+        byte[] filterBytes = filter.finish();
+        write(filterBytes, filterBytes.length);
+        ByteBuffer footer = footer(filterBytes);
         long footerOffset = position;
         checksum.reset();
         checksum.update(footer.array(), 0, footer.capacity());
         ByteBuffer trailer = littleEndian(FileFormat.TRAILER_BYTES);
         trailer.putLong(footerOffset).putInt(footer.capacity()).putInt((int) checksum.getValue());
-        trailer.putInt(FileFormat.VERSION).putInt(0).putLong(FileFormat.TRAILER_MAGIC);
+        trailer.putInt(FileFormat.VERSION).putInt(filterBytes.length).putLong(FileFormat.TRAILER_MAGIC);
         write(footer.array(), footer.capacity());
         write(trailer.array(), FileFormat.TRAILER_BYTES);
         return new FileStatistics(position, entries, rawBytes);
     }
 
-    private ByteBuffer footer() {
+    private ByteBuffer footer(byte[] filterBytes) {
         int rows = (int) Arrays.stream(statistics).filter(row -> row != null).count();
         ByteBuffer footer =
                 littleEndian(
-                        4 + blockCount * 8
+                        4 + blockCount * FileFormat.BLOCK_ROW_BYTES
                                 + 4 + extentCount * FileFormat.EXTENT_BYTES
                                 + 4 + rows * FileFormat.STATISTICS_BYTES
+                                + FileFormat.FILTER_ROW_BYTES
                                 + 8);
         footer.putInt(blockCount);
-        for (int i = 0; i < blockCount; i++) {
-            footer.putLong(blockOffsets[i]);
+        for (int i = 0; i < blockCount * 3; i += 3) {
+            int place = (int) blocks[i + 2];
+            footer.putLong(blocks[i]).putLong(blocks[i + 1]).putShort((short) (place >>> 16)).putShort((short) place);
         }
         footer.putInt(extentCount);
         for (int i = 0; i < extentCount * 4; i += 4) {
@@ -209,6 +262,10 @@ public final class FileBuilder {
                 footer.putLong(row[1]).putLong(row[2]);
             }
         }
+        checksum.reset();
+        checksum.update(filterBytes, 0, filterBytes.length);
+        footer.putInt(filterBytes.length == 0 ? FileFormat.FILTER_NONE : FileFormat.FILTER_SPLIT_BLOCK_BLOOM);
+        footer.putInt(filterBytes.length).putInt((int) checksum.getValue());
         footer.putLong(segmentNumber);
         return footer;
     }

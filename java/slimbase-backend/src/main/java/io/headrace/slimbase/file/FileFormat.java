@@ -1,21 +1,29 @@
 package io.headrace.slimbase.file;
 
-/** Numbers of the file format, version 1. */
+/** Numbers of the file format, version 2. */
 final class FileFormat {
     /** `SLIMBASE` and `SLIMFOOT` as they stand in the file, read little-endian. */
     static final long HEADER_MAGIC = 0x455341424D494C53L;
 
     static final long TRAILER_MAGIC = 0x544F4F464D494C53L;
-    static final int VERSION = 1;
+    static final int VERSION = 2;
+    /** Before the footer had the blocks' first entries and the file a filter. */
+    static final int VERSION_WITHOUT_FILTER = 1;
+
     static final int HEADER_BYTES = 16;
     static final int BLOCK_HEADER_BYTES = 16;
     /** Bytes of the block header that its checksum covers. */
     static final int BLOCK_CHECKED_BYTES = 12;
 
     static final int TRAILER_BYTES = 32;
-    static final int BLOCK_LIMIT = 32 << 10;
+    /** A lookup reads a block for one entry: two pages, which cost a disk hardly more than one and hold enough to compress. */
+    static final int BLOCK_LIMIT = 8 << 10;
+
     static final int CODEC_NONE = 0;
     static final int CODEC_LZ4 = 1;
+    /** Compressed bytes are kept only when they save this part of a block: less is not worth decompressing for each lookup. */
+    static final int WORTHWHILE_SAVING = 8;
+
     /** LZ4 expands at most 255 times; a header that promises more lies. */
     static final int LZ4_RATIO_LIMIT = 255;
 
@@ -26,6 +34,19 @@ final class FileFormat {
     /** Flags, varint state id (two bytes at most), two varint lengths. */
     static final int ENTRY_HEADER_LIMIT = 1 + 2 + 5 + 5;
 
+    /** Per block in the footer: u64 offset, u64 hash, u16 key group, u16 identity and flag. Version 1 has the offset only. */
+    static final int BLOCK_ROW_BYTES = 20;
+
+    static final int BLOCK_ROW_BYTES_WITHOUT_FILTER = 8;
+    /** Of a block row's identity: the entry before the block has the same key group, identity and hash. */
+    static final int CONTINUED = 1 << 15;
+
+    /** u8 kind, u8 0, u16 0, u32 bytes, u32 CRC32C. */
+    static final int FILTER_ROW_BYTES = 12;
+
+    static final int FILTER_NONE = 0;
+    static final int FILTER_SPLIT_BLOCK_BLOOM = 1;
+    static final int FILTER_BLOCK_BYTES = 32;
     static final int EXTENT_BYTES = 16;
     static final int STATISTICS_BYTES = 24;
     static final int KEY_GROUP_LIMIT = 1 << 15;

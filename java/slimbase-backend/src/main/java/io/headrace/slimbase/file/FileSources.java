@@ -1,9 +1,15 @@
 package io.headrace.slimbase.file;
 
+import io.headrace.slimbase.engine.SlimBaseException;
+import io.headrace.slimbase.nativelib.NativeLibrary;
+import io.headrace.slimbase.nativelib.NativeSlim;
 import java.io.EOFException;
 import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.nio.channels.ClosedByInterruptException;
+import java.nio.channels.ClosedChannelException;
 import java.nio.channels.FileChannel;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import org.apache.flink.core.fs.FSDataInputStream;
@@ -14,8 +20,7 @@ public final class FileSources {
 
     /** A file of this machine. */
     public static FileSource local(Path path) throws IOException {
-        FileChannel channel = FileChannel.open(path, StandardOpenOption.READ);
-        return new LocalSource(path.toString(), channel, channel.size());
+        return new LocalSource(path);
     }
 
     /** A stream of a checkpoint storage; it is closed with the source. */
@@ -29,19 +34,24 @@ public final class FileSources {
     }
 
     private static final class LocalSource implements FileSource {
-        private final String name;
-        private final FileChannel channel;
-        private final long length;
+        private static final int NOT_OPENED = -1;
+        private static final int NO_HINTS = -2;
 
-        LocalSource(String name, FileChannel channel, long length) {
-            this.name = name;
-            this.channel = channel;
-            this.length = length;
+        private final Path path;
+        private final long length;
+        private FileChannel channel;
+        private volatile boolean isClosed;
+        private int hints = NativeLibrary.isAvailable() ? NOT_OPENED : NO_HINTS;
+
+        LocalSource(Path path) throws IOException {
+            this.path = path;
+            this.channel = FileChannel.open(path, StandardOpenOption.READ);
+            this.length = channel.size();
         }
 
         @Override
         public String name() {
-            return name;
+            return path.toString();
         }
 
         @Override
@@ -51,20 +61,73 @@ public final class FileSources {
 
         @Override
         public void read(long position, byte[] to, int offset, int bytes) throws IOException {
-            ByteBuffer buffer = ByteBuffer.wrap(to, offset, bytes);
+            read(position, ByteBuffer.wrap(to, offset, bytes));
+        }
+
+        @Override
+        public void read(long position, ByteBuffer to) throws IOException {
             long at = position;
-            while (buffer.hasRemaining()) {
-                int count = channel.read(buffer, at);
-                if (count < 0) {
-                    throw new EOFException("file ends at " + at);
+            boolean interrupted = false;
+            try {
+                while (to.hasRemaining()) {
+                    try {
+                        int count = channel.read(to, at);
+                        if (count < 0) {
+                            throw new EOFException("file ends at " + at);
+                        }
+                        at += count;
+                    } catch (ClosedByInterruptException e) {
+                        interrupted |= reopen(e);
+                    }
                 }
-                at += count;
+            } finally {
+                if (interrupted) {
+                    Thread.currentThread().interrupt();
+                }
+            }
+        }
+
+        /** A channel closes itself when a thread with its interrupt flag set reads. User code may leave the flag so; state must still be read. */
+        private boolean reopen(ClosedByInterruptException cause) throws IOException {
+            Thread.interrupted();
+            if (isClosed) {
+                throw cause;
+            }
+            channel = FileChannel.open(path, StandardOpenOption.READ);
+            if (isClosed) {
+                channel.close();
+                throw new ClosedChannelException();
+            }
+            return true;
+        }
+
+        @Override
+        public void willNeed(long position, long bytes) {
+            if (hints == NOT_OPENED) {
+                hints = openHints();
+            }
+            if (hints >= 0) {
+                NativeSlim.hintWillNeed(hints, position, bytes);
+            }
+        }
+
+        private int openHints() {
+            try {
+                return NativeSlim.hintOpen(path.toString().getBytes(StandardCharsets.UTF_8));
+            } catch (SlimBaseException e) {
+                // Reading will say what is wrong, if anything is.
+                return NO_HINTS;
             }
         }
 
         @Override
         public void close() throws IOException {
+            isClosed = true;
             channel.close();
+            if (hints >= 0) {
+                NativeSlim.hintClose(hints);
+                hints = NO_HINTS;
+            }
         }
     }
 

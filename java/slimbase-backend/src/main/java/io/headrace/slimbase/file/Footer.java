@@ -1,6 +1,5 @@
 package io.headrace.slimbase.file;
 
-import java.io.EOFException;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -8,11 +7,19 @@ import java.util.zip.CRC32C;
 
 /** A file's footer, read and checked: every offset lies within the file, and everything ascends. */
 final class Footer {
-    private static final int FOOTER_LIMIT = 1 << 30;
-
     final long segmentNumber;
-    final long offset;
+    final int version;
+    /** Where the last block ends. */
+    final long blocksEnd;
+
     final long[] blockOffsets;
+    /** Of each block's first entry; null in version 1. */
+    final long[] firstHashes;
+    /** Of each block's first entry: key group in the upper half, identity with the flag CONTINUED in the lower one; null in version 1. */
+    final int[] firstPlaces;
+
+    final int filterBytes;
+    final int filterChecksum;
     final int[] keyGroups;
     final int[] firstBlocks;
     final int[] firstOffsets;
@@ -22,13 +29,22 @@ final class Footer {
 
     private final String name;
 
-    private Footer(String name, ByteBuffer in, long offset) {
+    private Footer(String name, ByteBuffer in, Trailer trailer) {
         this.name = name;
-        this.offset = offset;
-        int blocks = count(in, 8, "blocks");
+        this.version = trailer.version;
+        this.blocksEnd = trailer.blocksEnd();
+        boolean hasFilter = version != FileFormat.VERSION_WITHOUT_FILTER;
+        int blocks =
+                count(in, hasFilter ? FileFormat.BLOCK_ROW_BYTES : FileFormat.BLOCK_ROW_BYTES_WITHOUT_FILTER, "blocks");
         blockOffsets = new long[blocks];
+        firstHashes = hasFilter ? new long[blocks] : null;
+        firstPlaces = hasFilter ? new int[blocks] : null;
         for (int i = 0; i < blocks; i++) {
             blockOffsets[i] = in.getLong();
+            if (hasFilter) {
+                firstHashes[i] = in.getLong();
+                firstPlaces[i] = (in.getShort() & 0xFFFF) << 16 | in.getShort() & 0xFFFF;
+            }
         }
         int extents = count(in, FileFormat.EXTENT_BYTES, "extents");
         keyGroups = new int[extents];
@@ -48,10 +64,46 @@ final class Footer {
             int aux = in.getShort() & 0xFFFF;
             statistics[i] = new long[] {state, aux, in.getInt() & 0xFFFF_FFFFL, in.getLong(), in.getLong()};
         }
-        require(in.remaining() == 8, "footer has a wrong length", "left_bytes=" + in.remaining());
+        int tail = 8 + (hasFilter ? FileFormat.FILTER_ROW_BYTES : 0);
+        require(in.remaining() == tail, "footer has a wrong length", "left_bytes=" + in.remaining());
+        int filterKind = hasFilter ? in.getInt() : FileFormat.FILTER_NONE;
+        filterBytes = hasFilter ? in.getInt() : 0;
+        filterChecksum = hasFilter ? in.getInt() : 0;
         segmentNumber = in.getLong();
+        require(
+                filterBytes == trailer.filterBytes
+                        && filterKind == (filterBytes == 0 ? FileFormat.FILTER_NONE : FileFormat.FILTER_SPLIT_BLOCK_BLOOM),
+                "filter does not fit",
+                "kind=" + filterKind + ", bytes=" + filterBytes + ", trailer_bytes=" + trailer.filterBytes);
         checkBlocks();
         checkExtents();
+        if (hasFilter) {
+            require((filterBytes == 0) == (blocks == 0), "filter and blocks do not fit", "blocks=" + blocks + ", filter_bytes=" + filterBytes);
+            checkFirstEntries();
+        }
+    }
+
+    /** The same with first entries, which the file's version lacks. */
+    private Footer(Footer other, long[] firstHashes, int[] firstPlaces) {
+        name = other.name;
+        segmentNumber = other.segmentNumber;
+        version = other.version;
+        blocksEnd = other.blocksEnd;
+        blockOffsets = other.blockOffsets;
+        this.firstHashes = firstHashes;
+        this.firstPlaces = firstPlaces;
+        filterBytes = other.filterBytes;
+        filterChecksum = other.filterChecksum;
+        keyGroups = other.keyGroups;
+        firstBlocks = other.firstBlocks;
+        firstOffsets = other.firstOffsets;
+        entryCounts = other.entryCounts;
+        statistics = other.statistics;
+        checkFirstEntries();
+    }
+
+    Footer with(long[] hashes, int[] places) {
+        return new Footer(this, hashes, places);
     }
 
     private int count(ByteBuffer in, int rowBytes, String what) {
@@ -77,15 +129,15 @@ final class Footer {
             boolean first = i == 0 && at == FileFormat.HEADER_BYTES;
             boolean later = i > 0 && at > before + FileFormat.BLOCK_HEADER_BYTES;
             require(
-                    (first || later) && at + FileFormat.BLOCK_HEADER_BYTES < offset,
+                    (first || later) && at + FileFormat.BLOCK_HEADER_BYTES < blocksEnd,
                     "block offset does not fit",
                     "block=" + i + ", offset=" + at);
             before = at;
         }
         require(
-                blockOffsets.length > 0 || offset == FileFormat.HEADER_BYTES,
+                blockOffsets.length > 0 || blocksEnd == FileFormat.HEADER_BYTES,
                 "file without blocks has bytes before its footer",
-                "footer_offset=" + offset);
+                "blocks_end=" + blocksEnd);
     }
 
     private void checkExtents() {
@@ -112,76 +164,70 @@ final class Footer {
         }
     }
 
+    /** First entries ascend within a key group, which is the one that the extents say. */
+    private void checkFirstEntries() {
+        int extent = 0;
+        for (int block = 0; block < blockOffsets.length; block++) {
+            while (extent + 1 < keyGroups.length && beginsNoLater(extent + 1, block)) {
+                extent++;
+            }
+            boolean continued = (firstPlaces[block] & FileFormat.CONTINUED) != 0;
+            boolean beginsExtent = firstBlocks[extent] == block && firstOffsets[extent] == 0;
+            boolean sameGroup = block > 0 && firstPlaces[block] >>> 16 == firstPlaces[block - 1] >>> 16;
+            int order = sameGroup ? compareFirstEntries(block - 1, block) : -1;
+            require(
+                    firstPlaces[block] >>> 16 == keyGroups[extent]
+                            && identity(block) < FileFormat.IDENTITY_LIMIT
+                            && !(continued && beginsExtent)
+                            && order <= 0
+                            && (order < 0 || continued),
+                    "first entry of a block does not fit",
+                    "block=" + block + ", key_group=" + (firstPlaces[block] >>> 16) + ", identity=" + identity(block));
+        }
+    }
+
+    private boolean beginsNoLater(int extent, int block) {
+        return firstBlocks[extent] < block || firstBlocks[extent] == block && firstOffsets[extent] == 0;
+    }
+
+    private int compareFirstEntries(int a, int b) {
+        int byIdentity = Integer.compare(identity(a), identity(b));
+        return byIdentity != 0 ? byIdentity : Long.compareUnsigned(firstHashes[a], firstHashes[b]);
+    }
+
+    private int identity(int block) {
+        return firstPlaces[block] & 0xFFFF & ~FileFormat.CONTINUED;
+    }
+
     /** Where a block's bytes end. */
     long blockEnd(int block) {
-        return block + 1 < blockOffsets.length ? blockOffsets[block + 1] : offset;
+        return block + 1 < blockOffsets.length ? blockOffsets[block + 1] : blocksEnd;
     }
 
-    /** Reads header, trailer and footer. */
+    /** Reads header, trailer and footer, and checks the filter. */
     static Footer read(FileSource source) throws IOException {
-        long length = source.length();
-        if (length < FileFormat.HEADER_BYTES + FileFormat.TRAILER_BYTES) {
-            throw Corruption.corrupt("file is too short", source.name(), "bytes=" + length);
+        Trailer trailer = Trailer.read(source);
+        trailer.checkHeader(source);
+        return parse(source.name(), trailer, trailer.readFilterAndFooter(source));
+    }
+
+    /** Checks and parses the footer, and checks the filter before it. */
+    static Footer parse(String name, Trailer trailer, byte[] filterAndFooter) {
+        int filterBytes = trailer.filterBytes;
+        check(name, "footer", filterAndFooter, filterBytes, trailer.footerBytes, trailer.footerChecksum);
+        ByteBuffer in = ByteBuffer.wrap(filterAndFooter, filterBytes, trailer.footerBytes).order(ByteOrder.LITTLE_ENDIAN);
+        Footer footer = new Footer(name, in, trailer);
+        if (footer.version != FileFormat.VERSION_WITHOUT_FILTER) {
+            check(name, "filter", filterAndFooter, 0, filterBytes, footer.filterChecksum);
         }
-        readHeader(source);
-        ByteBuffer trailer = read(source, length - FileFormat.TRAILER_BYTES, FileFormat.TRAILER_BYTES);
-        long offset = trailer.getLong();
-        int bytes = trailer.getInt();
-        int stored = trailer.getInt();
-        long version = trailer.getInt() & 0xFFFF_FFFFL;
-        int reserved = trailer.getInt();
-        if (trailer.getLong() != FileFormat.TRAILER_MAGIC || reserved != 0) {
-            throw Corruption.corrupt("trailer is missing: the file was cut off or is no slimbase file", source.name(), "bytes=" + length);
-        }
-        checkVersion(source, version);
-        if (bytes < 0
-                || bytes > FOOTER_LIMIT
-                || offset < FileFormat.HEADER_BYTES
-                || offset != length - FileFormat.TRAILER_BYTES - bytes) {
-            throw Corruption.corrupt(
-                    "footer does not fit the file", source.name(), "offset=" + offset + ", footer_bytes=" + bytes + ", bytes=" + length);
-        }
-        ByteBuffer footer = read(source, offset, bytes);
+        return footer;
+    }
+
+    private static void check(String name, String part, byte[] bytes, int from, int count, int stored) {
         CRC32C checksum = new CRC32C();
-        checksum.update(footer.array(), 0, bytes);
+        checksum.update(bytes, from, count);
         if ((int) checksum.getValue() != stored) {
-            throw Corruption.checksum(source.name(), "block=`footer`", stored, (int) checksum.getValue());
-        }
-        return new Footer(source.name(), footer, offset);
-    }
-
-    private static void readHeader(FileSource source) throws IOException {
-        ByteBuffer header = read(source, 0, FileFormat.HEADER_BYTES);
-        if (header.getLong() != FileFormat.HEADER_MAGIC) {
-            throw Corruption.corrupt("file is no slimbase file", source.name(), "bytes=" + source.length());
-        }
-        checkVersion(source, header.getShort() & 0xFFFF);
-        if (header.getShort() != 0 || header.getInt() != 0) {
-            throw Corruption.corrupt("header does not fit", source.name(), "bytes=" + source.length());
-        }
-    }
-
-    private static void checkVersion(FileSource source, long version) {
-        if (version > FileFormat.VERSION) {
-            throw Corruption.newer(source.name(), version);
-        }
-        if (version != FileFormat.VERSION) {
-            throw Corruption.corrupt("version does not fit", source.name(), "version=" + version);
-        }
-    }
-
-    static ByteBuffer read(FileSource source, long position, int bytes) throws IOException {
-        byte[] content = new byte[bytes];
-        read(source, position, content, bytes);
-        return ByteBuffer.wrap(content).order(ByteOrder.LITTLE_ENDIAN);
-    }
-
-    static void read(FileSource source, long position, byte[] to, int bytes) throws IOException {
-        try {
-            source.read(position, to, 0, bytes);
-        } catch (EOFException e) {
-            throw Corruption.corrupt(
-                    "file is cut off", source.name(), "position=" + position + ", wanted_bytes=" + bytes + ", bytes=" + source.length(), e);
+            throw Corruption.checksum(name, "block=`" + part + "`", stored, (int) checksum.getValue());
         }
     }
 }

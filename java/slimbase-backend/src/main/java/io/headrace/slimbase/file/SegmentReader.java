@@ -17,15 +17,23 @@ import net.jpountz.lz4.LZ4SafeDecompressor;
  * <p>Throws {@code Corrupt} for whatever does not fit, {@code Unsupported} for a newer version, and {@link IOException} when the source does not answer.
  */
 public final class SegmentReader implements Closeable {
+    /** What is read at once of blocks that are read in order: 32 of them, so that calls cost little beside what they bring. */
+    static final int PIECE_BYTES = 256 << 10;
+
     private static final LZ4Factory LZ4 = LZ4Factory.fastestInstance();
     /** What an array can hold, header included. */
-    private static final long BLOCK_BYTES_LIMIT = Integer.MAX_VALUE - 64;
+    static final long BLOCK_BYTES_LIMIT = Integer.MAX_VALUE - 64;
 
     private final FileSource source;
     private final Footer footer;
     private final LZ4SafeDecompressor decompressor = LZ4.safeDecompressor();
     private final CRC32C checksum = new CRC32C();
     private byte[] stored = new byte[0];
+    /** Blocks that {@link #stored} holds, from one to before another, and where the first begins in the file. */
+    private int storedFrom;
+
+    private int storedTo;
+    private long storedOffset;
 
     private SegmentReader(FileSource source, Footer footer) {
         this.source = source;
@@ -40,6 +48,11 @@ public final class SegmentReader implements Closeable {
             source.close();
             throw e;
         }
+    }
+
+    /** For a file whose footer was read already. */
+    static SegmentReader over(FileSource source, Footer footer) {
+        return new SegmentReader(source, footer);
     }
 
     /** The number that the writer gave the segment. */
@@ -85,57 +98,64 @@ public final class SegmentReader implements Closeable {
         return new RangeScan(source.name(), footer, first, last);
     }
 
-    /** Reads and checks a block. */
+    /** Reads and checks a block. Who reads blocks in order gets them from pieces of {@link #PIECE_BYTES}. */
     public Block readBlock(int number) throws IOException {
-        long offset = footer.blockOffsets[number];
-        long body = footer.blockEnd(number) - offset - FileFormat.BLOCK_HEADER_BYTES;
-        if (body > BLOCK_BYTES_LIMIT) {
-            throw Corruption.corrupt("block is too large", source.name(), "block=" + number + ", bytes=" + body);
+        if (number < storedFrom || number >= storedTo) {
+            fetch(number);
         }
-        // The footer says where the block ends, so that header and bytes come with one read.
-        int bytes = FileFormat.BLOCK_HEADER_BYTES + (int) body;
-        stored = stored.length < bytes ? new byte[bytes] : stored;
-        Footer.read(source, offset, stored, bytes);
-        ByteBuffer fields = ByteBuffer.wrap(stored).order(ByteOrder.LITTLE_ENDIAN);
+        int at = (int) (footer.blockOffsets[number] - storedOffset);
+        int body = (int) (footer.blockEnd(number) - footer.blockOffsets[number]) - FileFormat.BLOCK_HEADER_BYTES;
+        ByteBuffer fields = ByteBuffer.wrap(stored, at, FileFormat.BLOCK_HEADER_BYTES).order(ByteOrder.LITTLE_ENDIAN);
         int rawBytes = fields.getInt();
         int storedBytes = fields.getInt();
         int codec = fields.getInt();
         int crc = fields.getInt();
-        checkLengths(number, rawBytes, storedBytes, codec, body);
+        BlockDecoder.checkLengths(source.name(), number, rawBytes, storedBytes, codec, body);
         checksum.reset();
-        checksum.update(stored, 0, FileFormat.BLOCK_CHECKED_BYTES);
-        checksum.update(stored, FileFormat.BLOCK_HEADER_BYTES, storedBytes);
+        checksum.update(stored, at, FileFormat.BLOCK_CHECKED_BYTES);
+        checksum.update(stored, at + FileFormat.BLOCK_HEADER_BYTES, storedBytes);
         if ((int) checksum.getValue() != crc) {
             throw Corruption.checksum(source.name(), "block=" + number, crc, (int) checksum.getValue());
         }
         if (codec == FileFormat.CODEC_NONE) {
-            return new Block(number, Arrays.copyOfRange(stored, FileFormat.BLOCK_HEADER_BYTES, bytes), storedBytes);
+            int from = at + FileFormat.BLOCK_HEADER_BYTES;
+            return new Block(number, Arrays.copyOfRange(stored, from, from + storedBytes), storedBytes);
         }
-        return new Block(number, decompress(number, storedBytes, rawBytes), rawBytes);
+        return new Block(number, decompress(number, at + FileFormat.BLOCK_HEADER_BYTES, storedBytes, rawBytes), rawBytes);
     }
 
-    private void checkLengths(int number, int rawBytes, int storedBytes, int codec, long body) {
-        boolean fits =
-                storedBytes > 0
-                        && storedBytes == body
-                        && rawBytes > 0
-                        && (codec == FileFormat.CODEC_NONE && rawBytes == storedBytes
-                                || codec == FileFormat.CODEC_LZ4
-                                        && rawBytes <= (long) storedBytes * FileFormat.LZ4_RATIO_LIMIT + FileFormat.BLOCK_LIMIT);
-        if (!fits) {
-            throw Corruption.corrupt(
-                    "block header does not fit",
-                    source.name(),
-                    "block=" + number + ", raw_bytes=" + rawBytes + ", stored_bytes=" + storedBytes + ", codec=" + codec
-                            + ", bytes=" + body);
-        }
+    /** The footer says where blocks end, so that headers and bytes come with one read. */
+    private void fetch(int number) throws IOException {
+        boolean isNext = number == storedTo && storedTo > 0;
+        int to = pieceEnd(number, isNext ? PIECE_BYTES : 0);
+        int bytes = (int) (footer.blockEnd(to - 1) - footer.blockOffsets[number]);
+        stored = stored.length < bytes ? new byte[bytes] : stored;
+        storedTo = 0;
+        Trailer.read(source, footer.blockOffsets[number], stored, bytes);
+        storedFrom = number;
+        storedTo = to;
+        storedOffset = footer.blockOffsets[number];
     }
 
-    private byte[] decompress(int number, int storedBytes, int rawBytes) {
+    /** The block after the last one that fits a piece of so many bytes, which has one block at least. */
+    int pieceEnd(int number, int pieceBytes) {
+        long offset = footer.blockOffsets[number];
+        long bytes = footer.blockEnd(number) - offset;
+        if (bytes > BLOCK_BYTES_LIMIT) {
+            throw Corruption.corrupt("block is too large", source.name(), "block=" + number + ", bytes=" + bytes);
+        }
+        int to = number + 1;
+        while (to < footer.blockOffsets.length && footer.blockEnd(to) - offset <= pieceBytes) {
+            to++;
+        }
+        return to;
+    }
+
+    private byte[] decompress(int number, int at, int storedBytes, int rawBytes) {
         byte[] raw = new byte[rawBytes];
         int bytes;
         try {
-            bytes = decompressor.decompress(stored, FileFormat.BLOCK_HEADER_BYTES, storedBytes, raw, 0, rawBytes);
+            bytes = decompressor.decompress(stored, at, storedBytes, raw, 0, rawBytes);
         } catch (LZ4Exception e) {
             throw Corruption.corrupt("block does not decompress", source.name(), "block=" + number, e);
         }

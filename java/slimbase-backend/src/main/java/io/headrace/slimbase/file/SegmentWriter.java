@@ -64,7 +64,7 @@ public final class SegmentWriter {
 
     /** Writes the file; the stream stays open. */
     public FileStatistics write(long segmentNumber, OutputStream out) throws IOException {
-        FileBuilder builder = new FileBuilder(out, segmentNumber);
+        FileBuilder builder = new FileBuilder(out, segmentNumber, references.length);
         writeKeyGroups(builder);
         return builder.finish();
     }

@@ -16,7 +16,7 @@ import org.slf4j.LoggerFactory;
  */
 public final class NativeLibrary {
     /** What {@link NativeSlim#abi()} must answer. */
-    public static final int ABI = 1;
+    public static final int ABI = 2;
 
     private static final Logger LOG = LoggerFactory.getLogger(NativeLibrary.class);
     private static final String RESOURCE = "/native/linux-x86_64/libslimbase_jni.so";

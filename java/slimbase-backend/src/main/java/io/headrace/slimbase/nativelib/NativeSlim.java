@@ -45,6 +45,20 @@ public final class NativeSlim {
      */
     public static native long verifyFile(byte[] path);
 
+    /**
+     * Opens a file for {@link #hintWillNeed}.
+     *
+     * @param path in UTF-8
+     * @return a descriptor, for {@link #hintClose}
+     */
+    public static native int hintOpen(byte[] path);
+
+    /** Tells the machine that bytes of the file will be read soon; the page cache fetches them meanwhile. Never fails: it is a hint. */
+    public static native void hintWillNeed(int descriptor, long position, long bytes);
+
+    /** Closes what {@link #hintOpen} gave, once. */
+    public static native void hintClose(int descriptor);
+
     /** Panics, so that a test can see it arrive as an exception. */
     public static native void panicForTest();
 }

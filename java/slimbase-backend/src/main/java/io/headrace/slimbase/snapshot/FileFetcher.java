@@ -20,7 +20,7 @@ import org.apache.flink.runtime.state.KeyGroupRange;
  * 1 MiB however large it is (unless its entries are).
  */
 final class FileFetcher implements Callable<Void> {
-    static final int AHEAD = 32;
+    static final int AHEAD = 128;
 
     /** Opens the file; called on the transfer thread. */
     interface Opening {

@@ -170,7 +170,7 @@ class SegmentFileTest {
     @Test
     void newerVersionIsUnsupported() throws Exception {
         byte[] inHeader = sample(4);
-        inHeader[8] = 2;
+        inHeader[8] = 3;
         byte[] inTrailer = sample(4);
         inTrailer[inTrailer.length - 16] = 9;
         for (byte[] file : List.of(inHeader, inTrailer)) {
@@ -191,7 +191,7 @@ class SegmentFileTest {
             byte[] mutated = mutate(file, random);
             try {
                 assertEquals(expected, Entries.dump(FileSources.bytes("m", mutated)), "seed=" + seed + " round=" + round);
-                assertTrue(Arrays.equals(file, mutated) || mutated.length == file.length);
+                assertTrue(Arrays.equals(file, mutated), "seed=" + seed + " round=" + round);
             } catch (SlimBaseException e) {
                 errors++;
             }
@@ -259,8 +259,8 @@ class SegmentFileTest {
         if (footer >= 16 && bytes >= 4 && footer + bytes == file.length - 32) {
             buffer.putInt(file.length - 20, crc(file, (int) footer, bytes, 0, 0));
             int blocks = buffer.getInt((int) footer);
-            for (int i = 0; i < Math.min(blocks, bytes / 8 - 1); i++) {
-                long at = buffer.getLong((int) footer + 4 + 8 * i);
+            for (int i = 0; i < Math.min(blocks, bytes / FileFormat.BLOCK_ROW_BYTES - 1); i++) {
+                long at = buffer.getLong((int) footer + 4 + FileFormat.BLOCK_ROW_BYTES * i);
                 if (at >= 16 && at + 16 < footer) {
                     int stored = buffer.getInt((int) at + 4);
                     if (stored > 0 && at + 16 + stored <= footer) {
