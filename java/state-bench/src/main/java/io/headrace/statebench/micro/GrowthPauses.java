@@ -3,7 +3,9 @@ package io.headrace.statebench.micro;
 import java.lang.management.GarbageCollectorMXBean;
 import java.lang.management.ManagementFactory;
 import java.lang.management.ThreadMXBean;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 
 /**
@@ -17,6 +19,7 @@ final class GrowthPauses {
 
     private static final int BUCKETS = 40;
     private static final long SLOW_NS = 1_000_000;
+    private static final int SLOW_KEPT = 100;
     /** No pause may be longer than this at 50 M records. */
     private static final long PAUSE_NS = 5_000_000;
 
@@ -30,6 +33,8 @@ final class GrowthPauses {
     private long slow;
     private long slowCollected;
     private long collections = collections();
+    /** The first ones over {@link #SLOW_NS}: at which record, so that they can be told apart. */
+    private final List<Object> slowOnes = new ArrayList<>();
 
     Map<String, Object> measure(LongCase state, long n) throws Exception {
         long before = System.nanoTime();
@@ -38,14 +43,14 @@ final class GrowthPauses {
             state.update(KeyStream.loadOrder(i, n));
             long now = System.nanoTime();
             long cpu = threads.getCurrentThreadCpuTime();
-            add(now - before, cpu - cpuBefore);
+            add(i, now - before, cpu - cpuBefore);
             cpuBefore = now - before > SLOW_NS ? threads.getCurrentThreadCpuTime() : cpu;
             before = System.nanoTime();
         }
         return summary(n);
     }
 
-    private void add(long ns, long cpuNs) {
+    private void add(long record, long ns, long cpuNs) {
         longestCpuNs = Math.max(longestCpuNs, cpuNs);
         pausesCpu += cpuNs > PAUSE_NS ? 1 : 0;
         pausesWall += ns > PAUSE_NS ? 1 : 0;
@@ -54,6 +59,9 @@ final class GrowthPauses {
             return;
         }
         long collectionsNow = collections();
+        if (slowOnes.size() < SLOW_KEPT) {
+            slowOnes.add(describe(record, ns, cpuNs, collectionsNow != collections));
+        }
         if (collectionsNow != collections) {
             collections = collectionsNow;
             slowCollected++;
@@ -62,6 +70,15 @@ final class GrowthPauses {
             slow++;
             longestNs = Math.max(longestNs, ns);
         }
+    }
+
+    private static Map<String, Object> describe(long record, long ns, long cpuNs, boolean collected) {
+        Map<String, Object> one = new LinkedHashMap<>();
+        one.put("record", record);
+        one.put("wall_ms", ns / 1e6);
+        one.put("cpu_ms", cpuNs / 1e6);
+        one.put("collected", collected);
+        return one;
     }
 
     private Map<String, Object> summary(long n) {
@@ -80,6 +97,7 @@ final class GrowthPauses {
         summary.put("longest_cpu_ms", longestCpuNs / 1e6);
         summary.put("longest_with_collection_ms", longestCollectedNs / 1e6);
         summary.put("slow_with_collection", slowCollected);
+        summary.put("slow", slowOnes);
         summary.put("histogram_below_ns", buckets);
         return summary;
     }
