@@ -11,7 +11,10 @@ from rich.console import Console
 import state_checkpoint
 import state_micro
 import state_nexmark
+import state_restores
 import state_sql
+import state_tiers
+from memory_limit import limited
 from state_setup import BACKENDS, DEFAULT_BACKENDS, Backend, Deadline, Run, build_harness, machine, pinned
 
 PARTS = {
@@ -20,15 +23,28 @@ PARTS = {
     "nexmark": state_nexmark.measure,
     "checkpoint": state_checkpoint.measure,
 }
+# Of `--tiers`: what happens when state is larger than memory. Restores are asked for by name: they take as long again.
+TIER_PARTS = {
+    "curve": state_tiers.measure_curve,
+    "join": state_tiers.measure_join,
+    "restore": state_restores.measure_restore,
+    "rescale": state_restores.measure_rescale,
+    "growth": state_restores.measure_growth,
+}
+TIER_PARTS_DEFAULT = ("curve", "join")
+TIERS_QUICK_S = 240.0
+TIERS_FULL_S = 40 * 60.0
 # Shares of a quick run's 10 minutes; what a part does not use goes to those after it.
 QUICK_S = 570.0
 QUICK_SHARES = {"micro": 0.42, "sql": 0.25, "nexmark": 0.2, "checkpoint": 0.13}
 FULL_S = 6 * 3_600.0
 
 
-def choose_backends(names: str, console: Console, notes: list[str]) -> tuple[Backend, ...]:
+def choose_backends(
+    names: str, console: Console, notes: list[str], default: Collection[str] = DEFAULT_BACKENDS
+) -> tuple[Backend, ...]:
     """The named backends, or the default ones; one whose jar was not built is left out with a note."""
-    wanted = [BACKENDS[name] for name in (names.split(",") if names else DEFAULT_BACKENDS)]
+    wanted = [BACKENDS[name] for name in (names.split(",") if names else default)]
     for backend in wanted:
         if not backend.is_there:
             notes.append(f"{backend.name}: its jar is not built")
@@ -60,6 +76,35 @@ def measure(
     return {**result, "left_out": notes, "elapsed_s": round(time.monotonic() - begin, 1)}
 
 
+def measure_tiers(
+    parts: Collection[str],
+    console: Console,
+    *,
+    quick: bool,
+    backends: str = "",
+    cases: Collection[str] = (),
+    state_bytes: int | None = None,
+) -> dict[str, Any]:
+    """Run the tiers' parts (names of `TIER_PARTS`) one after another.
+
+    Raises:
+        NoLimit: the memory of a process cannot be limited here, so nothing would be measured that the parts are about.
+    """
+    notes: list[str] = []
+    chosen = choose_backends(backends, console, notes, state_tiers.BACKENDS)
+    with limited(state_tiers.LIMIT_BYTES):
+        pass  # before anything is built or loaded
+    build_harness()
+    result: dict[str, Any] = {"bench": "state-tiers", "quick": quick, "machine": machine()}
+    begin = time.monotonic()
+    # A size of its own is somebody's who has the time for it.
+    deadline = Deadline(TIERS_QUICK_S if quick else FULL_S if state_bytes else TIERS_FULL_S)
+    for name in parts:
+        run = Run(chosen, quick, deadline, console, notes, frozenset(cases), state_bytes=state_bytes)
+        result |= TIER_PARTS[name](run)
+    return {**result, "left_out": notes, "elapsed_s": round(time.monotonic() - begin, 1)}
+
+
 def merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     """Both, the new one's figures where both have one."""
     merged = dict(old)
@@ -78,6 +123,13 @@ def merge_runs(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
         merged["nexmark"] |= state_nexmark.means(merged["nexmark"]["queries"])
     if "checkpoint" in merged:
         merged["checkpoint"] |= state_checkpoint.ratios(merged["checkpoint"])
+    if "tiers" in merged:
+        merged["tiers"]["ratios"] = state_tiers.ratios_of(merged["tiers"]["curve"])
+    if "tiers_join" in merged:
+        merged["tiers_join"] |= state_tiers.join_shares(merged["tiers_join"])
+    for part in ("tiers_restore", "tiers_rescale"):
+        if part in merged:
+            merged[part] |= state_restores.shares(merged[part])
     if "micro" in merged:
         merged |= state_micro.summarize(merged["micro"])
     return merged

@@ -31,6 +31,7 @@ SLIMBASE_FACTORY = "io.headrace.slimbase.SlimBaseStateBackendFactory"
 SCRATCH = ROOT / "build" / "bench"
 FORK_TIMEOUT_S = 1_800
 GIB = 1 << 30
+MIB = 1 << 20
 # What Flink's own scripts open to the class path (`env.java.opts.all` of the shipped configuration), as far as used here.
 OPENS = ("java.lang", "java.util", "java.nio", "java.lang.reflect", "java.util.concurrent", "sun.nio.ch")
 
@@ -117,6 +118,7 @@ class Run:
 
     Attributes:
         notes: what was left out and why, for the reader of the result; appended to.
+        state_bytes: size of a restored state, instead of the part's own.
     """
 
     backends: tuple[Backend, ...]
@@ -126,6 +128,7 @@ class Run:
     notes: list[str]
     cases: frozenset[str] = frozenset()
     repeats: int | None = None
+    state_bytes: int | None = None
 
     def wants(self, case: str) -> bool:
         """Whether a case was chosen; all are when none was named."""
@@ -201,12 +204,18 @@ def run_java(main: str, backend: Backend, arguments: Mapping[str, object], *, he
     """
     SCRATCH.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=SCRATCH, prefix=f"{backend.name}-") as folder:
-        command = [*_java(backend, heap), main, "--folder", folder]
-        for name, value in arguments.items():
-            command += [f"--{name}", str(value)]
-        for option, value in {**backend.options, **backend.fixed}.items():
-            command += ["--conf", f"{option}={value}"]
+        command = java_command(backend, main, {"folder": folder, **arguments}, heap=heap)
         return json.loads(last_line(command))  # type: ignore[no-any-return]
+
+
+def java_command(backend: Backend, main: str, arguments: Mapping[str, object], *, heap: str) -> list[str]:
+    """The command of a fork that drives one backend; a folder for its files is still to be named."""
+    command = [*_java(backend, heap), main]
+    for name, value in arguments.items():
+        command += [f"--{name}", str(value)]
+    for option, value in {**backend.options, **backend.fixed}.items():
+        command += ["--conf", f"{option}={value}"]
+    return command
 
 
 def _java(backend: Backend, heap: str) -> list[str]:

@@ -15,6 +15,12 @@ from headrace.stack.assets import find_assets
 
 JsonOption = Annotated[bool, cyclopts.Parameter(name="--json", negative="", help="one JSON object on the last line")]
 QuickOption = Annotated[bool, cyclopts.Parameter(name="--quick", negative="", help="fewer repeats, at most 10 minutes")]
+TiersOption = Annotated[
+    bool,
+    cyclopts.Parameter(
+        name="--tiers", negative="", help="of `state`: state larger than memory; may limit memory (root)"
+    ),
+]
 
 
 def register(app: cyclopts.App) -> None:
@@ -28,9 +34,10 @@ def bench(
     *,
     as_json: JsonOption = False,
     quick: QuickOption = False,
+    tiers: TiersOption = False,
 ) -> None:
     """Measure one published number and print it."""
-    flags = [flag for flag, wanted in (("--json", as_json), ("--quick", quick)) if wanted]
+    flags = [flag for flag, wanted in (("--json", as_json), ("--quick", quick), ("--tiers", tiers)) if wanted]
     # The script prints its own result; the face only reports what keeps it from running.
     run(lambda face: _bench(face, name, flags))
 

@@ -31,6 +31,7 @@ public final class BackendUnderTest<K> implements AutoCloseable {
     /** Flink's default maximum parallelism for small jobs. */
     public static final int KEY_GROUPS = 128;
 
+    private static final KeyGroupRange ALL_KEY_GROUPS = KeyGroupRange.of(0, KEY_GROUPS - 1);
     private static final Logger LOG = LoggerFactory.getLogger(BackendUnderTest.class);
     private static final long MANAGED_BYTES_DEFAULT = 1L << 30;
 
@@ -49,10 +50,16 @@ public final class BackendUnderTest<K> implements AutoCloseable {
 
     /** Loads the configured backend; local files go to `--folder`. */
     public static <K> BackendUnderTest<K> open(Arguments arguments, TypeSerializer<K> keys) throws Exception {
+        return open(arguments, keys, ALL_KEY_GROUPS, List.of());
+    }
+
+    /** The same for a subtask: its key groups, and the checkpoints whose key groups are in part its own. */
+    public static <K> BackendUnderTest<K> open(
+            Arguments arguments, TypeSerializer<K> keys, KeyGroupRange range, List<KeyedStateHandle> handles) throws Exception {
         StateBackend made = factory(arguments);
         Environment environment = environment(arguments);
-        CheckpointableKeyedStateBackend<K> backend = made.createKeyedStateBackend(parameters(environment, keys, List.of()));
-        return new BackendUnderTest<>(made, keys, backend, environment);
+        return new BackendUnderTest<>(
+                made, keys, made.createKeyedStateBackend(parameters(environment, keys, range, handles)), environment);
     }
 
     static StateBackend factory(Arguments arguments) throws Exception {
@@ -78,13 +85,18 @@ public final class BackendUnderTest<K> implements AutoCloseable {
 
     static <K> KeyedStateBackendParametersImpl<K> parameters(
             Environment environment, TypeSerializer<K> keys, List<KeyedStateHandle> handles) {
+        return parameters(environment, keys, ALL_KEY_GROUPS, handles);
+    }
+
+    private static <K> KeyedStateBackendParametersImpl<K> parameters(
+            Environment environment, TypeSerializer<K> keys, KeyGroupRange range, List<KeyedStateHandle> handles) {
         return new KeyedStateBackendParametersImpl<>(
                 environment,
                 environment.getJobID(),
                 "bench",
                 keys,
                 KEY_GROUPS,
-                KeyGroupRange.of(0, KEY_GROUPS - 1),
+                range,
                 environment.getTaskKvStateRegistry(),
                 TtlTimeProvider.DEFAULT,
                 new UnregisteredMetricsGroup(),

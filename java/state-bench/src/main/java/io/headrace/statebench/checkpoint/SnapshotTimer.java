@@ -22,8 +22,8 @@ import org.apache.flink.runtime.state.SharedStateRegistryImpl;
 import org.apache.flink.runtime.state.SnapshotResult;
 import org.apache.flink.runtime.state.filesystem.FsCheckpointStorageAccess;
 
-/** Takes confirmed checkpoints into a folder and says how long both parts took and how many bytes appeared. */
-final class SnapshotTimer {
+/** Takes confirmed checkpoints into a folder, as a job does that keeps one, and says how long both parts took and how many bytes appeared. */
+public final class SnapshotTimer {
 
     /** Flink's defaults of `execution.checkpointing.data-inline-threshold` and `write-buffer-size`. */
     private static final int INLINE_BYTES = 20 * 1_024;
@@ -33,13 +33,45 @@ final class SnapshotTimer {
     private final CheckpointableKeyedStateBackend<?> backend;
     private final FsCheckpointStorageAccess storage;
     private final Path folder;
+    private final OperatingSystemMXBean process = (OperatingSystemMXBean) ManagementFactory.getOperatingSystemMXBean();
     private long checkpoint;
-    /** The JobManager's: puts real files in the place of a backend's placeholders. */
+    /** The JobManager's: puts real files in the place of a backend's placeholders, and deletes those that no checkpoint has any more. */
     private final SharedStateRegistry registry = new SharedStateRegistryImpl();
 
     private KeyedStateHandle newest;
 
-    SnapshotTimer(CheckpointableKeyedStateBackend<?> backend, File folder) throws IOException {
+    /** A checkpoint whose synchronous part is over. */
+    public final class Begun {
+        private final long number;
+        private final long bytes;
+        private final long cpu;
+        private final long begin;
+        private final long afterSync;
+        private final RunnableFuture<SnapshotResult<KeyedStateHandle>> snapshot;
+        private volatile long end;
+
+        private Begun(long number, CheckpointStreamFactory streams) throws Exception {
+            this.number = number;
+            bytes = folderBytes();
+            cpu = process.getProcessCpuTime();
+            begin = System.nanoTime();
+            snapshot = backend.snapshot(number, number, streams, CheckpointOptions.forCheckpointWithDefaultLocation());
+            afterSync = System.nanoTime();
+        }
+
+        /** The asynchronous part; any thread. */
+        public void run() {
+            snapshot.run();
+            end = System.nanoTime();
+        }
+
+        /** Whether it was run. */
+        public boolean isRun() {
+            return end != 0;
+        }
+    }
+
+    public SnapshotTimer(CheckpointableKeyedStateBackend<?> backend, File folder) throws IOException {
         this.backend = backend;
         this.folder = folder.toPath();
         Files.createDirectories(this.folder);
@@ -48,36 +80,44 @@ final class SnapshotTimer {
         storage.initializeBaseLocationsForCheckpoint();
     }
 
-    Map<String, Object> checkpoint() throws Exception {
+    /** A whole checkpoint in this thread. */
+    public Map<String, Object> checkpoint() throws Exception {
+        Begun begun = begin();
+        begun.run();
+        return confirm(begun);
+    }
+
+    /** The synchronous part, in the task's thread. */
+    public Begun begin() throws Exception {
         checkpoint++;
         storage.initializeLocationForCheckpoint(checkpoint);
-        CheckpointStreamFactory streams = storage.resolveCheckpointStorageLocation(
-                checkpoint, CheckpointStorageLocationReference.getDefault());
-        OperatingSystemMXBean process = (OperatingSystemMXBean) ManagementFactory.getOperatingSystemMXBean();
-        long bytes = folderBytes();
-        long cpu = process.getProcessCpuTime();
-        long begin = System.nanoTime();
-        RunnableFuture<SnapshotResult<KeyedStateHandle>> snapshot = backend.snapshot(
-                checkpoint, checkpoint, streams, CheckpointOptions.forCheckpointWithDefaultLocation());
-        long afterSync = System.nanoTime();
-        snapshot.run();
-        SnapshotResult<KeyedStateHandle> result = snapshot.get();
-        long end = System.nanoTime();
+        return new Begun(
+                checkpoint, storage.resolveCheckpointStorageLocation(checkpoint, CheckpointStorageLocationReference.getDefault()));
+    }
+
+    /** Tells the backend, in the task's thread, and gives the one before up. */
+    public Map<String, Object> confirm(Begun begun) throws Exception {
+        SnapshotResult<KeyedStateHandle> result = begun.snapshot.get();
         Map<String, Object> figures = new LinkedHashMap<>();
-        figures.put("sync_ms", (afterSync - begin) / 1e6);
-        figures.put("async_ms", (end - afterSync) / 1e6);
-        figures.put("cpu_ms", (process.getProcessCpuTime() - cpu) / 1e6);
-        figures.put("bytes", folderBytes() - bytes);
+        figures.put("sync_ms", (begun.afterSync - begun.begin) / 1e6);
+        figures.put("async_ms", (begun.end - begun.afterSync) / 1e6);
+        figures.put("cpu_ms", (process.getProcessCpuTime() - begun.cpu) / 1e6);
+        figures.put("bytes", folderBytes() - begun.bytes);
         figures.put("bytes_reported", result.getJobManagerOwnedSnapshot().getCheckpointedSize());
         figures.put("bytes_whole", result.getStateSize());
+        KeyedStateHandle before = newest;
         newest = result.getJobManagerOwnedSnapshot();
-        newest.registerSharedStates(registry, checkpoint);
-        ((CheckpointListener) backend).notifyCheckpointComplete(checkpoint);
+        newest.registerSharedStates(registry, begun.number);
+        ((CheckpointListener) backend).notifyCheckpointComplete(begun.number);
+        if (before != null) {
+            before.discardState();
+            registry.unregisterUnusedState(begun.number);
+        }
         return figures;
     }
 
     /** The checkpoint taken last, to restore from. */
-    KeyedStateHandle newest() {
+    public KeyedStateHandle newest() {
         return newest;
     }
 

@@ -1,7 +1,7 @@
 package io.headrace.statebench.micro;
 
 /** An endless stream of record numbers in [0, n): uniform, or Zipf 0.99 scrambled over the whole range. */
-abstract class KeyStream {
+public abstract class KeyStream {
 
     private static final double ZIPF_THETA = 0.99;
     /** Zipf numbers are drawn before the clock runs, because drawing one costs a `pow`; 2^22 = 32 MiB of longs. */
@@ -10,32 +10,32 @@ abstract class KeyStream {
     /** Prime, so that multiplying by it permutes [0, n) for every n used here. */
     private static final long SCRAMBLE = 2_654_435_761L;
 
-    abstract long next();
+    public abstract long next();
 
     /** The i-th record in scrambled load order. */
-    static long loadOrder(long i, long n) {
+    public static long loadOrder(long i, long n) {
         return (i * SCRAMBLE) % n;
     }
 
-    static KeyStream uniform(long n, long seed) {
+    public static KeyStream uniform(long n, long seed) {
         return new KeyStream() {
             private long state = seed;
 
             @Override
-            long next() {
+            public long next() {
                 state += GOLDEN;
                 return below(mix(state), n);
             }
         };
     }
 
-    static KeyStream zipf(long n, long seed) {
+    public static KeyStream zipf(long n, long seed) {
         long[] drawn = new Zipf(n, ZIPF_THETA).draw(ZIPF_DRAWN, uniform(1L << 53, seed));
         return new KeyStream() {
             private int at;
 
             @Override
-            long next() {
+            public long next() {
                 return drawn[at++ & (ZIPF_DRAWN - 1)];
             }
         };
@@ -47,7 +47,7 @@ abstract class KeyStream {
     }
 
     /** Finaliser of SplitMix64 (Steele, Lea, Flood, OOPSLA'14). */
-    static long mix(long z) {
+    public static long mix(long z) {
         z = (z ^ (z >>> 30)) * 0xBF58476D1CE4E5B9L;
         z = (z ^ (z >>> 27)) * 0x94D049BB133111EBL;
         return z ^ (z >>> 31);
