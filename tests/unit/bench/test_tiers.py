@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
+from curve_plot import Curves, render_curves
 from memory_limit import Limit, NoLimit, parent_group
 from state_restores import full_speed_ms, shares, summarize
-from state_tiers import has_failed, join_shares, ratios_of
+from state_tiers import PHASES, has_failed, join_shares, ratios_of
+from state_tiers_report import render_report
 
 VERSION_1 = "25 20 0:22 / /sys/fs/cgroup/memory rw,relatime shared:9 - cgroup cgroup rw,memory\n"
 VERSION_2 = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
@@ -84,3 +87,32 @@ def test_what_does_not_fit_is_no_failure() -> None:
     """A wrong answer is."""
     assert not has_failed({"tiers": {"curve": {"3": {"slimbase": {"end": "throttled"}}}}})
     assert has_failed({"tiers": {"curve": {"3": {"slimbase": {"end": "failed"}}}}})
+
+
+def _fork(wall_ns: float) -> dict[str, object]:
+    phase = {"wall_ns": wall_ns, "write_amplification": 2.0}
+    return {"end": "done", "phases": dict.fromkeys(PHASES, phase)}
+
+
+def test_report_has_curves_and_says_what_did_not_fit() -> None:
+    """A backend that stops at some ratio has a shorter curve, and the table says why."""
+    curve = {"0.5": {"slimbase": _fork(500.0), "forst": _fork(5_000.0)}, "3": {"forst": _fork(50_000.0)}}
+    curve["3"]["slimbase"] = {"end": "throttled", "phases": {}}
+    setup = {"managed_bytes": 1 << 28, "heap_bytes": 1 << 28, "limit_bytes": 1 << 29}
+    result = {
+        "machine": {"cores": 2, "memory_gib": 24, "java": "17"},
+        "tiers": {"setup": setup, "curve": curve, "ratios": ratios_of(curve)},
+    }
+    files = render_report(result)
+    assert "refused" in files["state-tiers.md"]
+    assert "| 10.0 |" in files["state-tiers.md"]
+    drawn = ElementTree.fromstring(files["state-tiers-uniform-put.svg"])
+    lines = drawn.findall("{http://www.w3.org/2000/svg}polyline")
+    assert [len(line.attrib["points"].split()) for line in lines] == [1, 2]
+    assert files["state-tiers.md"].count("](state-tiers-") == len(files) - 1
+
+
+def test_nothing_to_draw_is_refused() -> None:
+    """An empty chart would look like a measured one."""
+    with pytest.raises(ValueError, match="nothing"):
+        render_curves(Curves("none", {}, "x", "y"))
