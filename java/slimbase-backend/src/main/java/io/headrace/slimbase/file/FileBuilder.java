@@ -217,6 +217,11 @@ public final class FileBuilder {
         position += length;
     }
 
+    /** Bytes written so far; the current block comes later. */
+    long position() {
+        return position;
+    }
+
     /** Writes what is left, filter, footer and trailer. Nothing may be added afterwards. */
     public FileStatistics finish() throws IOException {
         if (blockBytes > 0) {

@@ -37,4 +37,11 @@ public interface FileSource extends Closeable {
 
     /** Tells the machine that these bytes will be read soon. A hint: it returns at once, and most sources do nothing. */
     default void willNeed(long position, long bytes) {}
+
+    /**
+     * Forgets what is kept of these bytes, for they do not fit their checksum. True when something was, so that reading again may help.
+     */
+    default boolean forget(long position, long bytes) {
+        return false;
+    }
 }

@@ -3,6 +3,7 @@ package io.headrace.slimbase.file;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.Arrays;
 import java.util.zip.CRC32C;
 
 /** A file's footer, read and checked: every offset lies within the file, and everything ascends. */
@@ -197,6 +198,18 @@ final class Footer {
 
     private int identity(int block) {
         return firstPlaces[block] & 0xFFFF & ~FileFormat.CONTINUED;
+    }
+
+    /** The first extent that is of this key group or a later one; their number when there is none. */
+    int firstExtent(int keyGroup) {
+        int found = Arrays.binarySearch(keyGroups, keyGroup);
+        return found < 0 ? -found - 1 : found;
+    }
+
+    /** The last extent that is of this key group or an earlier one; -1 when there is none. */
+    int lastExtent(int keyGroup) {
+        int found = Arrays.binarySearch(keyGroups, keyGroup);
+        return found < 0 ? -found - 2 : found;
     }
 
     /** Where a block's bytes end. */

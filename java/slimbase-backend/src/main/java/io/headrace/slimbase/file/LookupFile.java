@@ -41,9 +41,20 @@ public final class LookupFile implements Closeable {
 
     private static LookupFile open(FileSource source, LookupBuffers buffers, boolean ownsBuffers) throws IOException {
         try {
-            return new LookupFile(source, LookupIndex.read(source), buffers, ownsBuffers);
+            return new LookupFile(source, readIndex(source), buffers, ownsBuffers);
         } catch (SlimBaseException | IOException e) {
             source.close();
+            throw e;
+        }
+    }
+
+    private static LookupIndex readIndex(FileSource source) throws IOException {
+        try {
+            return LookupIndex.read(source);
+        } catch (SlimBaseException e) {
+            if (source.forget(0, source.length())) {
+                return LookupIndex.read(source);
+            }
             throw e;
         }
     }
@@ -136,10 +147,21 @@ public final class LookupFile implements Closeable {
         if (bytes > SegmentReader.BLOCK_BYTES_LIMIT) {
             throw Corruption.corrupt("block is too large", name, "block=" + block + ", bytes=" + bytes);
         }
-        ByteBuffer stored = buffers.stored.ofAtLeast((int) bytes);
-        stored.limit((int) bytes).position(0);
+        try {
+            load(block, offset, (int) bytes);
+        } catch (SlimBaseException e) {
+            if (!source.forget(offset, bytes)) {
+                throw e;
+            }
+            load(block, offset, (int) bytes);
+        }
+    }
+
+    private void load(int block, long offset, int bytes) throws IOException {
+        ByteBuffer stored = buffers.stored.ofAtLeast(bytes);
+        stored.limit(bytes).position(0);
         Trailer.read(source, offset, stored);
-        buffers.decoder.decode(name, block, stored, buffers.stored.address(), 0, (int) bytes);
+        buffers.decoder.decode(name, block, stored, buffers.stored.address(), 0, bytes);
     }
 
     /**

@@ -24,8 +24,8 @@ public final class SegmentReader implements Closeable {
     /** What an array can hold, header included. */
     static final long BLOCK_BYTES_LIMIT = Integer.MAX_VALUE - 64;
 
-    private final FileSource source;
-    private final Footer footer;
+    final FileSource source;
+    final Footer footer;
     private final LZ4SafeDecompressor decompressor = LZ4.safeDecompressor();
     private final CRC32C checksum = new CRC32C();
     private byte[] stored = new byte[0];
@@ -87,15 +87,7 @@ public final class SegmentReader implements Closeable {
 
     /** The blocks of a key-group range, for readers that fetch and apply in different threads. */
     public RangeScan scan(int firstKeyGroup, int lastKeyGroup) {
-        int first = 0;
-        while (first < footer.keyGroups.length && footer.keyGroups[first] < firstKeyGroup) {
-            first++;
-        }
-        int last = first - 1;
-        while (last + 1 < footer.keyGroups.length && footer.keyGroups[last + 1] <= lastKeyGroup) {
-            last++;
-        }
-        return new RangeScan(source.name(), footer, first, last);
+        return new RangeScan(source.name(), footer, footer.firstExtent(firstKeyGroup), footer.lastExtent(lastKeyGroup));
     }
 
     /** Reads and checks a block. Who reads blocks in order gets them from pieces of {@link #PIECE_BYTES}. */
@@ -127,7 +119,7 @@ public final class SegmentReader implements Closeable {
     /** The footer says where blocks end, so that headers and bytes come with one read. */
     private void fetch(int number) throws IOException {
         boolean isNext = number == storedTo && storedTo > 0;
-        int to = pieceEnd(number, isNext ? PIECE_BYTES : 0);
+        int to = pieceEnd(number, isNext ? PIECE_BYTES : 0, footer.blockOffsets.length - 1);
         int bytes = (int) (footer.blockEnd(to - 1) - footer.blockOffsets[number]);
         stored = stored.length < bytes ? new byte[bytes] : stored;
         storedTo = 0;
@@ -137,15 +129,15 @@ public final class SegmentReader implements Closeable {
         storedOffset = footer.blockOffsets[number];
     }
 
-    /** The block after the last one that fits a piece of so many bytes, which has one block at least. */
-    int pieceEnd(int number, int pieceBytes) {
+    /** The block after the last one that fits a piece of so many bytes and is no later than `last`; a piece has one block at least. */
+    int pieceEnd(int number, int pieceBytes, int last) {
         long offset = footer.blockOffsets[number];
         long bytes = footer.blockEnd(number) - offset;
         if (bytes > BLOCK_BYTES_LIMIT) {
             throw Corruption.corrupt("block is too large", source.name(), "block=" + number + ", bytes=" + bytes);
         }
         int to = number + 1;
-        while (to < footer.blockOffsets.length && footer.blockEnd(to) - offset <= pieceBytes) {
+        while (to <= last && footer.blockEnd(to) - offset <= pieceBytes) {
             to++;
         }
         return to;

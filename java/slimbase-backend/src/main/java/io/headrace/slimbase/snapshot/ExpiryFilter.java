@@ -34,10 +34,20 @@ final class ExpiryFilter implements ValueFilter {
 
     @Override
     public boolean keep(long record) {
-        long bound = oldest[Record.stateId(record)];
-        if (bound == Long.MIN_VALUE || Record.has(record, Record.AUX) || Record.valueLength(record) < TIMESTAMP_BYTES) {
+        return keep(Record.identity(record), Record.valueAddress(record), Record.valueLength(record));
+    }
+
+    @Override
+    public boolean keepEntry(int identity, long key, int keyLength, long value, int valueLength) {
+        return keep(identity, value, valueLength);
+    }
+
+    private boolean keep(int identity, long value, int valueLength) {
+        long bound = oldest[identity >>> 1];
+        boolean isAuxiliary = (identity & 1) != 0;
+        if (bound == Long.MIN_VALUE || isAuxiliary || valueLength < TIMESTAMP_BYTES) {
             return true;
         }
-        return Long.reverseBytes(Memory.getLong(Record.valueAddress(record))) > bound;
+        return Long.reverseBytes(Memory.getLong(value)) > bound;
     }
 }

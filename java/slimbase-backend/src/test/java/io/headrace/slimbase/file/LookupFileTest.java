@@ -25,7 +25,7 @@ class LookupFileTest {
     @TempDir Path directory;
 
     /** What a lookup gives of a key, as text. */
-    private static List<String> find(LookupFile file, int keyGroup, int identity, byte[] key) throws IOException {
+    static List<String> find(LookupFile file, int keyGroup, int identity, byte[] key) throws IOException {
         long address = Memory.allocate(key.length + 1L);
         try {
             Memory.copyFromArray(key, 0, key.length, address);

@@ -23,6 +23,7 @@ class ExpiryFilterTest {
         Memory.putLong(scratch, 7);
         Memory.putLong(scratch + 8, Long.reverseBytes(timestamp));
         boolean keeps = filter.keep(engine.put(0, identity, scratch, 8, scratch + 8, valueLength));
+        assertEquals(keeps, filter.keepEntry(identity, scratch, 8, scratch + 8, valueLength), "as an entry of a file");
         Memory.free(scratch);
         return keeps;
     }
