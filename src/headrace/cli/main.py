@@ -17,6 +17,12 @@ LAZY = {
     ),
     "job": ("job_commands:jobs", "Jobs: pipelines that run."),
     "state": ("state_commands:state", "State of jobs in checkpoints and savepoints."),
+    "agent": (
+        "hawk_commands:agent",
+        "Run the Hawk agent of this host: heartbeats, watch over its TaskManagers, fencing.",
+    ),
+    "hawk": ("hawk_commands:hawk", "Hawk finds dead hosts: its key, its observers, its simulator."),
+    "chaos": ("chaos_commands:chaos", "Cause failures on purpose and record what they cost."),
     "demo": (
         "demo_commands:demo",
         "Replay real players by the thousand, degrade a CDN, kill a TaskManager, and report every guarantee.",

@@ -7,11 +7,15 @@ carries JDK and class path, so a changed jar makes a new one; the JVM itself als
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
 from pathlib import Path
 
 from headrace.stack.context import StackContext
 
+# A class that a process has loaded only when it did what it is for. An archive without it speeds up the start but not the first
+# job: a TaskManager that took over tasks without having run any before needed 3 to 5 s longer (bench/recovery.py).
+MARKERS = {"taskmanager": b"org/apache/flink/streaming/runtime/tasks/OneInputStreamTask"}
 KEEP = 2  # per kind, of some 50 MB each: the current one and that of the other JDK
 
 
@@ -41,7 +45,7 @@ def archive_flags(context: StackContext, kind: str, class_path: str, *, leader: 
 
 def archive_path(context: StackContext, kind: str, class_path: str) -> Path:
     """Where the archive of this JDK and class path lies."""
-    facts = [str(context.jdk.home), str(context.jdk.version)]
+    facts = [str(context.jdk.home), str(context.jdk.version), *(marker.decode() for marker in MARKERS.values())]
     for jar in class_path.split(":"):
         status = os.stat(jar)
         facts.append(f"{jar} {status.st_size} {status.st_mtime_ns}")
@@ -64,13 +68,21 @@ def adopt_archive(target: str, argv: tuple[str, ...], *, complete: bool) -> bool
     for argument in argv:
         if argument.startswith("-XX:ArchiveClassesAtExit="):
             temporary, path = Path(argument.partition("=")[2]), Path(target)
-            if not temporary.exists() or not complete:
+            kind = path.name.partition("-")[0]
+            if not temporary.exists() or not complete or not _has_worked(temporary, kind):
                 temporary.unlink(missing_ok=True)
                 return False
             temporary.replace(path)
-            kind = path.name.partition("-")[0]
             alike = sorted(path.parent.glob(f"{kind}-*.jsa"), key=lambda other: other.stat().st_mtime_ns)
             for old in alike[:-KEEP]:
                 old.unlink(missing_ok=True)
             return True
     return False
+
+
+def _has_worked(archive: Path, kind: str) -> bool:
+    marker = MARKERS.get(kind)
+    if marker is None:
+        return True
+    with archive.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(marker) >= 0

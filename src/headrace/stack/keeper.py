@@ -2,13 +2,15 @@
 
 What the stack's supervisor is for a whole stack on one machine, a keeper is for one host of a standalone cluster: it starts
 what the file lists, starts again what ends, and stops all in order on SIGTERM. Spares are kept by it: one TaskManager more than
-the jobs need is a line more in the file. Pid files in the run folder tell the host's Hawk agent what to watch.
+the jobs need is a line more in the file. Pid files in the run folder tell the host's Hawk agent what to watch. How soon
+a crashed process is started again is `headrace.stack.restart-backoff-ms`, from the environment.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -17,6 +19,7 @@ from pathlib import Path
 import msgspec
 
 from headrace.core.clock import Clock, SystemClock
+from headrace.core.config import load_options
 from headrace.core.errors import Conflict, HeadraceError, Invalid
 from headrace.core.log import get_logger, setup_logging
 from headrace.stack import orphans
@@ -47,12 +50,11 @@ def read_specs(path: Path) -> list[ProcessSpec]:
     return specs
 
 
-async def keep(specs: Sequence[ProcessSpec], *, run: Path, logs: Path, clock: Clock) -> None:
+async def keep(specs: Sequence[ProcessSpec], *, run: Path, logs: Path, options: StackOptions, clock: Clock) -> None:
     """Run all processes until SIGTERM or SIGINT."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    options = StackOptions()
     children = [Child(spec, options=options, run=run, logs=logs, clock=clock) for spec in specs]
     tasks = [asyncio.create_task(child.live([]), name=child.spec.name) for child in children]
     await stop.wait()
@@ -80,7 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cleaned = orphans.clean_orphans(chosen.run, clock=clock)
         if cleaned:
             log.warning("orphans_cleaned", names=cleaned)
-        asyncio.run(keep(specs, run=chosen.run, logs=chosen.logs, clock=clock))
+        options = load_options(StackOptions, env=os.environ)
+        asyncio.run(keep(specs, run=chosen.run, logs=chosen.logs, options=options, clock=clock))
     except HeadraceError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1

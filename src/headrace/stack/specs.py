@@ -28,10 +28,11 @@ SERVICES = {  # name: (module, name of its port or empty, must be ready before i
     "gateway": ("headrace.ingest.gateway", "gateway", ("kafka",)),
     "steering": ("headrace.serve.steering", "steering", ("valkey",)),
     "scheduler": ("headrace.flows.cdn.service", "", ("kafka", "valkey", "olap")),
+    "hawk": ("headrace.guard.hawk.local", "", ()),
 }
 DATA_PLANE_FIRST = ("valkey", "kafka", "olap", "jobmanager")
 STOP_GROUPS = (  # prefixes of names; those of one group stop together, the last group is the rest: the stores
-    ("scheduler", "gateway", "steering", "headraced"),
+    ("scheduler", "gateway", "steering", "headraced", "hawk"),
     ("driver", "jobmanager", "taskmanager-"),
     ("",),
 )
@@ -77,7 +78,7 @@ class ProcessSpec(msgspec.Struct, frozen=True, kw_only=True):
 def process_names(options: StackOptions) -> list[str]:
     """All names, in the order in which a status shows them."""
     flink = ["jobmanager", *task_manager_names(options), "driver"]
-    return ["valkey", "kafka", "olap", *flink, "headraced", "gateway", "steering", "scheduler"]
+    return ["valkey", "kafka", "olap", *flink, "hawk", "headraced", "gateway", "steering", "scheduler"]
 
 
 def select_names(options: StackOptions, only: Iterable[str]) -> list[str]:

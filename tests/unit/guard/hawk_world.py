@@ -123,7 +123,12 @@ class World:
                 core.hear_kernel(index, self.now_ms)
         self._fence(machine, core.fence(self.now_ms))
         report = HostReport(
-            self.now_ms, machine.report.rack, machine.report.processes, machine.report.gray, fenced=core.fenced
+            self.now_ms,
+            machine.report.rack,
+            machine.report.processes,
+            machine.report.gray,
+            holding=machine.fence is Fence.HOLD,
+            fenced=core.fenced,
         )
         for index, data in core.beat(report, self.now_ms):
             self.send(name, NAMES[index], data)

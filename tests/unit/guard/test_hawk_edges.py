@@ -6,6 +6,8 @@ import errno
 import os
 import selectors
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,11 +26,14 @@ from headrace.flink.protocol import (
     TaskManagers,
 )
 from headrace.guard.hawk.agent import parse_address
+from headrace.guard.hawk.local import LocalHawk
 from headrace.guard.hawk.model import FailureClass, Verdict
 from headrace.guard.hawk.observer import parse_peers
 from headrace.guard.hawk.probes import Prober, checksum, echo_request, is_echo_reply
 from headrace.guard.hawk.realize import GIVE_UP_S, RETRY_S, Order, Realizer
 from headrace.guard.hawk.self_check import PROBE_FILE, SelfChecker, check_disk, memory_free_share
+from headrace.guard.hawk.spares import find_exposed
+from headrace.stack import orphans
 from headrace.testing import FakeClock
 
 TOKEN = bytes(range(16))
@@ -127,6 +132,7 @@ class FakeFlink:
 
     def __init__(self, *, failures: int = 0) -> None:
         self.failures = failures
+        self.free = 1
         self.registered = {"tm-1": "10.0.0.1", "tm-2": "10.0.0.2"}
         self.requests: list[object] = []
 
@@ -146,7 +152,7 @@ class FakeFlink:
         """Those that are left."""
         self._maybe_fail()
         rows = (
-            TaskManagerRow(id=name, node=node, last_heartbeat_ms=5, slots=1, free_slots=1, blocked=False)
+            TaskManagerRow(id=name, node=node, last_heartbeat_ms=5, slots=1, free_slots=self.free, blocked=False)
             for name, node in self.registered.items()
         )
         return TaskManagers(rows=tuple(rows), leader="l")
@@ -234,3 +240,44 @@ def test_an_unreachable_flink_is_told_once() -> None:
     for _ in range(5):
         teller.realizer.poll_once()
     assert teller.events == ["flink_unreachable", "flink_reachable"]
+
+
+def manager(node: str, slots: int, free: int, *, blocked: bool = False) -> TaskManagerRow:
+    """A TaskManager as Flink lists it."""
+    return TaskManagerRow(
+        id=f"tm-{node}", node=node, last_heartbeat_ms=5, slots=slots, free_slots=free, blocked=blocked
+    )
+
+
+def test_a_cluster_that_cannot_lose_a_host_is_told() -> None:
+    """What runs on one host has to fit the others' free slots; blocked ones do not help."""
+    assert find_exposed([]) == ()
+    assert find_exposed([manager("a", 2, 0), manager("b", 2, 2)]) == ()
+    assert find_exposed([manager("a", 2, 0), manager("b", 2, 1)]) == ("a", "b")
+    assert find_exposed([manager("a", 2, 1), manager("b", 2, 1), manager("c", 2, 1)]) == ()
+    assert find_exposed([manager("a", 2, 0), manager("b", 2, 2, blocked=True)]) == ("a",)
+
+
+def test_the_loss_of_all_spares_and_their_return_are_told_once() -> None:
+    """However often Flink is asked."""
+    flink = FakeFlink()
+    teller = Teller(flink)
+    flink.free = 0
+    for free in (0, 0, 1, 1):
+        flink.free = free
+        teller.realizer.poll_once()
+    assert teller.events == ["spares_short", "spares_enough"]
+
+
+def test_one_machine_tells_a_lost_process_once(tmp_path: Path) -> None:
+    """Without observers: the end of a process is the verdict, and it is not repeated for its successor."""
+    hawk = LocalHawk(tmp_path, FakeFlink(), clock=SystemClock())
+    for _ in range(2):
+        child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"], start_new_session=True)
+        orphans.write_pid(tmp_path, "taskmanager-1", child.pid)
+        assert hawk.turn(0) == []
+        child.kill()
+        child.wait()
+        (order,) = wait_until(lambda: hawk.turn(0), timeout_s=10, what="the verdict")
+        assert order.verdict == Verdict("local", FailureClass.PROCESS_LOST, "taskmanager-1", child.pid)
+    assert hawk.turn(0) == []

@@ -108,6 +108,7 @@ def test_hungry_agents_send_faster() -> None:
     assert not is_hungry(leases(100, 100, 60_000), NOW, OPTIONS)
     assert is_hungry(leases(100, 250, 250), NOW, OPTIONS)
     assert not is_hungry(leases(None, None, 250), NOW, OPTIONS)
+    assert not is_hungry(leases(0, 60_000, 60_000), NOW, OPTIONS)  # two observers have been away for long
 
 
 def test_options_that_break_the_promise_are_refused() -> None:

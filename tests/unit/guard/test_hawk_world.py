@@ -88,9 +88,9 @@ def test_outages_shorter_than_the_limit_cost_nothing() -> None:
 @pytest.mark.parametrize("share", [0.05, 0.2, 0.4, 0.6])
 def test_packet_loss_convicts_and_stops_nobody(share: float, seed: int) -> None:
     """Up to 60 % each way, which is 84 % of all round trips."""
-    world = started(seed=seed)
+    world = started(2, seed=seed)
     lossy(world, share, "h1")
-    world.run(20_000)
+    world.run(15_000)
     assert world.convicted() == {}
     assert world.machines["h1"].fences == []
 
@@ -174,6 +174,34 @@ def test_one_observer_that_cannot_reach_a_host_is_a_link_fault() -> None:
     assert world.convicted() == {}
     assert world.machines["h1"].fences == []
     assert any(event == "link_faults" and fields["names"] == ["h1"] for _, _, event, fields in world.events)
+
+
+def test_a_rack_of_a_large_fleet_is_convicted_though_a_ballot_names_fewer() -> None:
+    """Twenty of a hundred and ten lose power at once: less than a fifth, more than a ballot holds; all within a second or two."""
+    world = started(110)
+    rack = [f"h{number}" for number in range(20)]
+    for name in rack:
+        world.machines[name].up = False
+    at_ms = world.now_ms
+    world.run(3000)
+    assert set(world.convicted()) == set(rack)
+    assert max(world.convicted().values()) - at_ms <= DETECTED_MS_MAX + 500
+
+
+def test_a_host_that_is_heard_but_hears_nothing_is_convicted() -> None:
+    """A one-way network: it stops its TaskManagers for want of acknowledgements and says so; somebody has to replace them."""
+    world = started()
+    world.cut = lambda a, b: b == "h1"
+    at_ms = world.now_ms
+    world.run(4000)
+    stopped_ms, fence = world.machines["h1"].fences[0]
+    assert fence is Fence.HOLD
+    assert stopped_ms < world.convicted()["h1"] <= at_ms + 3000
+    world.cut = lambda a, b: False
+    world.run(10_000)
+    assert set(world.convicted()) == {"h1"}
+    assert world.machines["h1"].fences[-1][1] is Fence.RUN
+    assert all(observer.hosts["h1"].member.phase == "member" for observer in world.observers.values())
 
 
 def test_a_switch_that_is_out_for_seconds_stops_all_and_kills_none() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from headrace.stack.archive import KEEP, adopt_archive
+from headrace.stack.archive import KEEP, MARKERS, adopt_archive
 
 
 def written(folder: Path) -> tuple[Path, tuple[str, ...]]:
@@ -28,6 +28,16 @@ def test_archive_of_a_process_that_was_stopped_young_is_thrown_away(tmp_path: Pa
     _, argv = written(tmp_path)
     assert not adopt_archive(str(tmp_path / "kafka-abc.jsa"), argv, complete=False)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_archive_of_a_taskmanager_that_ran_no_task_is_thrown_away(tmp_path: Path) -> None:
+    """It would speed up the start, and leave the first job, which a spare must take over at once, as slow as ever."""
+    for worked in (False, True):
+        temporary = tmp_path / "taskmanager-1.tmp"
+        temporary.write_bytes(b"classes " + (MARKERS["taskmanager"] if worked else b""))
+        argv = ("java", f"-XX:ArchiveClassesAtExit={temporary}", "TaskManagerRunner")
+        assert adopt_archive(str(tmp_path / "taskmanager-abc.jsa"), argv, complete=True) is worked
+        assert not temporary.exists()
 
 
 def test_a_process_that_wrote_none_changes_nothing(tmp_path: Path) -> None:

@@ -92,9 +92,13 @@ def decide_fence(leases: Sequence[Lease], holding: Holding, now_ms: int, options
 
 
 def is_hungry(leases: Sequence[Lease], now_ms: int, options: HawkOptions) -> bool:
-    """Whether the lease is so old that heartbeats should be sent faster: packet loss must not cost it."""
+    """Whether the lease is so old that heartbeats should be sent faster: packet loss must not cost it.
+
+    Not for ever: after `hold_limit_ms` all is decided, and two observers may be away for days.
+    """
     ages = sorted(_age(lease.acked_ms, now_ms) for lease in leases if lease.acked_ms is not None)
-    return len(ages) >= QUORUM and ages[QUORUM - 1] >= options.heartbeat_interval_ms * 5 // 2
+    hungry_ms = options.heartbeat_interval_ms * 5 // 2
+    return len(ages) >= QUORUM and hungry_ms <= ages[QUORUM - 1] < options.hold_limit_ms
 
 
 def _is_lost(lease: Lease, now_ms: int, options: HawkOptions) -> bool:

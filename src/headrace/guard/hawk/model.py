@@ -62,10 +62,11 @@ class HostReport(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Evidence(msgspec.Struct, frozen=True):
-    """When an observer last heard of a host, on its own awake clock."""
+    """When an observer last heard of a host, on its own awake clock; `held_ms` since when it says that it holds its TaskManagers."""
 
     heartbeat_ms: int
     kernel_ms: int
+    held_ms: int | None = None
 
 
 class Ballot(msgspec.Struct, frozen=True):

@@ -16,9 +16,10 @@ import selectors
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -35,10 +36,12 @@ from headrace.guard.hawk.options import HawkOptions
 from headrace.guard.hawk.probes import Prober
 from headrace.guard.hawk.realize import Order, Realizer, ResourceManager
 from headrace.guard.hawk.wire import DATAGRAM_BYTES_MAX
+from headrace.stack.logs import LogWriter
 
 log = get_logger("headrace.guard.hawk.observer")
 TURN_S = 0.02
 DATAGRAMS_A_TURN = 20_000  # 10,000 hosts that were silent for two beats while we were away
+EVENTS_BYTES = 16 << 20  # and one older file: some 200,000 events
 RECEIVE_BYTES = 8 << 20  # 5,000 datagrams with the kernel's overhead: half a second of 1,000 hosts
 
 
@@ -59,7 +62,8 @@ class Observer:
     def __init__(self, setup: ObserverSetup, *, clock: Clock, flink: ResourceManager | None = None) -> None:
         self._setup = setup
         self._clock = clock
-        self._events: IO[bytes] | None = setup.events.open("ab", buffering=0) if setup.events else None
+        self._events = LogWriter(setup.events, limit_bytes=EVENTS_BYTES, keep=1) if setup.events else None
+        self._events_lock = threading.Lock()
         self._core = ObserverCore(
             setup.name,
             setup.key,
@@ -97,7 +101,9 @@ class Observer:
                 "observer": self._setup.name,
                 "event": event,
             }
-            self._events.write(msgspec.json.encode(head | fields, enc_hook=str) + b"\n")
+            line = msgspec.json.encode(head | fields, enc_hook=str) + b"\n"
+            with self._events_lock:
+                self._events.write(line)
 
     def run(self) -> None:
         """Observe until told to stop."""

@@ -114,6 +114,7 @@ class ObserverCore:
         self._nonce = hmac.digest(secret, b"nonce", "sha256")[:NONCE_BYTES]
         self._unsettled: set[str] = set()
         self._news: set[str] = set()
+        self._holding: set[str] = set()
         self._options = options.check()
         self._tell = tell
         self._awake = Awake(0, 0)
@@ -151,7 +152,7 @@ class ObserverCore:
         """The kernel of a host answered a probe."""
         known = self.hosts.get(host)
         if known is not None:
-            known.evidence = Evidence(known.evidence.heartbeat_ms, self.awake_ms)
+            known.evidence = msgspec.structs.replace(known.evidence, kernel_ms=self.awake_ms)
 
     def flink_heard(self, heartbeats: dict[str, int], now_ms: int) -> None:
         """Flink's last heartbeat per TaskManager, in whatever clock: only its change counts, so that no clocks are compared."""
@@ -165,7 +166,9 @@ class ObserverCore:
         """Judge all hosts; read what waits in the socket before."""
         self._awake = advance(self._awake, now_ms, self._options)
         views, probes, datagrams = self._judge(now_ms)
-        own = cast(self.name, views, now_ms=now_ms, hosts=len(self.hosts), limit=BALLOT_HOSTS_MAX)
+        convicted = sum(self.hosts[host].member.phase is Phase.CONVICTED for host in views)
+        views = {host: view for host, view in views.items() if self.hosts[host].member.phase is not Phase.CONVICTED}
+        own = cast(self.name, views, now_ms=now_ms, hosts=len(self.hosts), limit=BALLOT_HOSTS_MAX, convicted=convicted)
         self._ballots[self.name] = own
         datagrams += self._ballot_datagrams(own, now_ms)
         decision, self._standing = decide_verdicts(self._all_facts(now_ms), self._standing, now_ms, self._options)
@@ -222,9 +225,10 @@ class ObserverCore:
     def _heard(self, host: str, datagram: Datagram, report: HostReport, address: Address) -> Host:
         known = self.hosts.pop(host, None)
         member = known.member if known else None
-        late = known is not None and known.view is not View.ALIVE
+        silent = known is not None and self.awake_ms - known.evidence.heartbeat_ms >= self._options.suspect_after_ms
+        late = silent or (known is not None and known.view is not View.ALIVE and not report.holding)
         member = hear(member, datagram.boot, datagram.number, awake_ms=self.awake_ms, gap=late, fenced=report.fenced)
-        evidence = Evidence(self.awake_ms, self.awake_ms)
+        evidence = Evidence(self.awake_ms, self.awake_ms, self._held_ms(host, known, report))
         if known is None or known.member.boot != member.boot:
             self._keys[host] = host_key(self._cluster_key, host)
             self._tell("agent_joined", host=host, boot=member.boot, address=address[0], rack=report.rack)
@@ -238,13 +242,22 @@ class ObserverCore:
         known.member, known.address, known.evidence, known.report = member, address, evidence, report
         if late:
             self._tell("host_heard_again", host=host)
-        known.view = View.ALIVE
+        if not report.holding or known.view is not View.DEAD:
+            known.view = View.ALIVE
         if member.phase in (Phase.JOINING, Phase.CONVICTED):
             self._unsettled.add(host)
         if any(process.lost_pid and process.lost_age_ms <= NEWS_MS for process in report.processes):
             self._news.add(host)
         self.hosts[host] = known
         return known
+
+    def _held_ms(self, host: str, known: Host | None, report: HostReport) -> int | None:
+        if not report.holding:
+            self._holding.discard(host)
+            return None
+        self._holding.add(host)
+        since_ms = known.evidence.held_ms if known else None
+        return self.awake_ms if since_ms is None else since_ms
 
     def _watch_clock(self, host: str, known: Host, report: HostReport, wall_ms: int) -> None:
         known.offsets_ms = [*known.offsets_ms[1 - OFFSETS_KEPT :], report.wall_ms - wall_ms]
@@ -308,10 +321,11 @@ class ObserverCore:
         probes: list[tuple[str, str]] = []
         datagrams: list[tuple[bytes, Address]] = []
         gone: list[str] = []
-        for host, known in self.hosts.items():
+        for host in self._late_hosts():
+            known = self.hosts[host]
             view = decide_view(known.evidence, self.awake_ms, self._options)
             if view is View.ALIVE:
-                break  # all that follow were heard later
+                continue
             phase = known.member.phase
             if phase in (Phase.LEFT, Phase.JOINING):
                 if view is View.DEAD:
@@ -333,6 +347,15 @@ class ObserverCore:
             del self.hosts[host]
         self._settle_members()
         return views, probes, datagrams
+
+    def _late_hosts(self) -> list[str]:
+        """Hosts that may not be alive: those not heard for a while, and those that say that they hold."""
+        late = []
+        for host, known in self.hosts.items():
+            if self.awake_ms - known.evidence.heartbeat_ms < self._options.suspect_after_ms:
+                break  # all that follow were heard later
+            late.append(host)
+        return [*late, *(host for host in self._holding if host in self.hosts and host not in late)]
 
     def _settle_members(self) -> None:
         for host in list(self._unsettled):

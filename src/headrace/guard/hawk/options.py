@@ -68,7 +68,7 @@ class HawkOptions(Options, frozen=True):
             unit="ms",
             ge=500,
         ),
-    ] = 1600
+    ] = 1400
     ballot_fresh_ms: Annotated[
         int, option("age above which an observer's vote no longer counts", unit="ms", ge=100)
     ] = 500

@@ -28,6 +28,7 @@ from headrace.flink.protocol import (
     TaskManagers,
 )
 from headrace.guard.hawk.model import Verdict
+from headrace.guard.hawk.spares import find_exposed
 
 Tell = Callable[..., None]
 QUEUE_MAX = 256  # verdicts that wait; the brake lets no more through at once
@@ -84,6 +85,7 @@ class Realizer:
         self._stopped = threading.Event()
         self._was_reachable = True
         self._nodes: dict[str, str] = {}
+        self._exposed: tuple[str, ...] = ()
         self.eager = False
         self._threads = [
             threading.Thread(target=target, name=f"hawk-{name}", daemon=True)
@@ -91,9 +93,13 @@ class Realizer:
         ]
 
     def start(self) -> None:
-        """Begin to work."""
+        """Begin to tell verdicts and to ask Flink whom it hears."""
         for thread in self._threads:
             thread.start()
+
+    def start_telling(self) -> None:
+        """Begin to tell verdicts only; Flink is not asked anything."""
+        self._threads[0].start()
 
     def stop(self) -> None:
         """End; what waits is dropped."""
@@ -180,3 +186,8 @@ class Realizer:
             self._nodes.clear()
         self._nodes.update({row.id: row.node for row in rows})
         self._heard({row.id: row.last_heartbeat_ms for row in rows})
+        exposed = find_exposed(rows)
+        if exposed != self._exposed:
+            # Not an error: a lost host's jobs go on when slots return, or smaller at once. But somebody should add hosts.
+            self._exposed = exposed
+            self._tell("spares_short" if exposed else "spares_enough", nodes=list(exposed))

@@ -125,12 +125,23 @@ def _named(hosts: Mapping[str, HostFacts]) -> set[tuple[str, int]]:
     return {(process.name, process.lost_pid) for known in hosts.values() for process in known.processes}
 
 
-def cast(observer: str, views: Mapping[str, View], *, now_ms: int, hosts: int, limit: int) -> Ballot:
-    """The ballot of an observer's own views; when more than `limit` hosts are silent, the dead are named first."""
+def cast(
+    observer: str, views: Mapping[str, View], *, now_ms: int, hosts: int, limit: int, convicted: int = 0
+) -> Ballot:
+    """The ballot of an observer's own views; when more than `limit` hosts are silent, the dead are named first.
+
+    Args:
+        observer: who votes.
+        views: of hosts that are not convicted; what is convicted needs no votes and leaves its place to others.
+        now_ms: when.
+        hosts: how many hosts it watches.
+        limit: how many can be named.
+        convicted: hosts that were convicted a short while ago; counted as silent, for the brake.
+    """
     silent = {host: view for host, view in views.items() if view is not View.ALIVE}
     order = {View.DEAD: 0, View.STALLED: 1, View.SUSPECT: 2}
     named = sorted(silent, key=lambda host: (order[silent[host]], host))[:limit]
-    return Ballot(observer, now_ms, {host: silent[host] for host in named}, len(silent), hosts)
+    return Ballot(observer, now_ms, {host: silent[host] for host in named}, len(silent) + convicted, hosts)
 
 
 def with_convicted(hosts: Mapping[str, HostFacts], names: set[str]) -> dict[str, HostFacts]:

@@ -5,6 +5,9 @@ Silence counts on the *awake clock*: each turn of the observer's loop adds the t
 starved or paused for collection accuses nobody when it comes back (the lesson of Lifeguard, arXiv 1707.00788: the observer
 may be the sick one), and a host has to be silent for a time in which the observer would have heard it.
 
+An agent that is heard but does not hear (a one-way network) stops its TaskManagers and says so. When it has said so for as long
+as silence may last, it counts as dead: nothing runs there any more.
+
 Kernel-answered probes tell a silent agent from a silent host: an echo reply or a refused connection needs no process.
 """
 
@@ -34,6 +37,8 @@ def decide_view(evidence: Evidence, awake_ms: int, options: HawkOptions) -> View
 
     Pure. A kernel is asked only once the agent is late, so its silence never begins before the agent's.
     """
+    if evidence.held_ms is not None and awake_ms - evidence.held_ms >= options.dead_after_ms:
+        return View.DEAD
     agent_silence = awake_ms - evidence.heartbeat_ms
     if agent_silence < options.suspect_after_ms:
         return View.ALIVE

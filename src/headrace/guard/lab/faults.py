@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable
 from typing import NamedTuple
 
-from headrace.guard.lab.cluster import LabCluster
+from headrace.guard.lab.cluster import WITNESSES, LabCluster
 
 Act = Callable[[LabCluster, str], None]
 
@@ -62,6 +62,28 @@ def _cut_observer(lab: LabCluster, host: str) -> None:
     lab.network.drop(host, 1, peer=lab.network.address("w2"))
 
 
+def _deaf(lab: LabCluster, host: str) -> None:
+    lab.network.drop(host, 1, chains=("INPUT",))
+
+
+def _stop_observers(lab: LabCluster, _: str) -> None:
+    for witness in WITNESSES:
+        lab.network.signal(witness, signal.SIGSTOP)
+
+
+def _continue_observers(lab: LabCluster, _: str) -> None:
+    for witness in WITNESSES:
+        lab.network.signal(witness, signal.SIGCONT)
+
+
+def _narrow(lab: LabCluster, host: str) -> None:
+    lab.network.limit(host, kbit_per_s=1000)
+
+
+def _widen(lab: LabCluster, host: str) -> None:
+    lab.network.unlimit(host)
+
+
 def _undrop(lab: LabCluster, host: str) -> None:
     lab.network.undrop(host)
 
@@ -92,8 +114,19 @@ FAULTS = {
             _undrop,
             "no packet to or from the host; its processes live",
         ),
+        Fault("one_way", True, _deaf, _undrop, "packets from the host arrive, packets to it do not"),
         Fault("agent_stopped", False, _stop_agent, _continue, "SIGSTOP to the agent for 4 s", 4.0),
         Fault("loss_40", False, _loss(0.4), _undrop, "40 % of the packets lost each way", 20.0),
+        Fault("loss_60", False, _loss(0.6), _undrop, "60 % of the packets lost each way", 12.0),
+        Fault("bandwidth_1_mbit", False, _narrow, _widen, "the host's way out carries 1 Mbit/s", 10.0),
+        Fault(
+            "observers_stopped",
+            False,
+            _stop_observers,
+            _continue_observers,
+            "SIGSTOP to two of the three observers for 5 s",
+            5.0,
+        ),
         Fault("one_observer_cut", False, _cut_observer, _undrop, "the host cannot reach one observer for 5 s", 5.0),
         Fault("outage_500_ms", False, _loss(1), _undrop, "no packet for 0.5 s", 0.5),
     )

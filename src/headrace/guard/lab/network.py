@@ -115,16 +115,25 @@ class Network:
         """Packets again, without loss."""
         command("ip", "link", "set", self._port(host), "up")
 
-    def drop(self, host: str, share: float, *, peer: str = "") -> None:
-        """Drop this share of the host's packets each way, or only those to and from `peer`."""
+    def drop(self, host: str, share: float, *, peer: str = "", chains: Sequence[str] = ("INPUT", "OUTPUT")) -> None:
+        """Drop this share of the host's packets each way (or one way), or only those to and from `peer`."""
         chance = ["-m", "statistic", "--mode", "random", "--probability", f"{share:.4f}"] if share < 1 else []
-        for chain, direction in (("INPUT", "-s"), ("OUTPUT", "-d")):
-            whom = [direction, peer] if peer else []
+        for chain in chains:
+            whom = ["-s" if chain == "INPUT" else "-d", peer] if peer else []
             command(*self.enter(host), "iptables", "-w", "-A", chain, *whom, *chance, "-j", "DROP")
 
     def undrop(self, host: str) -> None:
         """No more dropping."""
         command(*self.enter(host), "iptables", "-w", "-F")
+
+    def limit(self, host: str, *, kbit_per_s: int) -> None:
+        """Let the host send only so much."""
+        shape = ("rate", f"{kbit_per_s}kbit", "burst", "16kb", "latency", "400ms")
+        command(*self.enter(host), "tc", "qdisc", "replace", "dev", "eth0", "root", "tbf", *shape)
+
+    def unlimit(self, host: str) -> None:
+        """Let the host send as much as it likes."""
+        command(*self.enter(host), "tc", "qdisc", "del", "dev", "eth0", "root")
 
     def _clear(self) -> None:
         """What a lab that was killed under the same tag has left."""
