@@ -67,6 +67,20 @@ def test_blocks_are_taken_and_end(driver: DriverClient) -> None:
     wait_until(lambda: not any(row.blocked for row in rows(driver).values()), timeout_s=60, what="free again")
 
 
+def test_the_local_stack_tells_flink_of_a_lost_task_manager(stack: RunningStack, driver: DriverClient) -> None:
+    """The stack's own hawk sees the end of the process and tells it, long before Flink's heartbeats would."""
+    log = stack.home.logs / "hawk.log"
+
+    def told() -> int:
+        return log.read_text().count("verdict_told")
+
+    stack.wait_ready("hawk")
+    before = told()
+    stack.kill("taskmanager-2")
+    wait_until(lambda: told() > before, timeout_s=10, what="the verdict")
+    stack.wait_ready("taskmanager-2")
+
+
 def test_a_job_manager_that_is_away_is_said_so_and_found_again(stack: RunningStack, driver: DriverClient) -> None:
     """While it restarts the call fails as unavailable and in time; afterwards the same link works with the new leader."""
     stack.kill("jobmanager")

@@ -4,7 +4,7 @@ One thread with a queue, so that detection never waits for a JobManager that is 
 it no longer holds: a TaskManager that has been restarted under its old name must not be disconnected for its predecessor's
 death. Telling twice does no harm (to Flink an unknown TaskManager is a debug line), so several observers may act.
 
-A second thread asks Flink once a second when it last heard each TaskManager; for frozen hosts, and to keep the way open.
+A second thread asks Flink twice a second when it last heard each TaskManager; for frozen hosts, and to keep the way open.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Tell = Callable[..., None]
 QUEUE_MAX = 256  # verdicts that wait; the brake lets no more through at once
 RETRY_S = 0.5
 GIVE_UP_S = 60.0  # Flink's own heartbeat time-out (20 s in the profile) has acted long before
-POLL_S, POLL_EAGER_S = 1.0, 0.2
+POLL_S, POLL_EAGER_S = 0.5, 0.2  # a heartbeat (every second) is seen at most half a second late
 NODES_MAX = 20_000  # names of TaskManagers remembered; on Kubernetes each restart brings a new one
 
 

@@ -5,6 +5,7 @@ All times are wall ms of one machine. Made from what the parts recorded, so a mi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -111,7 +112,7 @@ def convicted(events: Iterable[Event]) -> tuple[str, ...]:
 def quantile(values: Sequence[float], share: float) -> float:
     """The value below which `share` of the values lie: the nearest rank; of few values, p99 is the greatest."""
     ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
 def summarize(timelines: Sequence[Timeline]) -> dict[str, dict[str, float]]:
@@ -133,7 +134,9 @@ def render(timeline: Timeline) -> str:
     names = ("suspect", "verdict", "told", "restarting", "running", "flowing", "caught_up")
     values: Mapping[str, int | None] = {name: getattr(timeline, f"{name}_ms") for name in names}
     parts = [
-        f"{name.replace('_', ' ')} {(value - timeline.fault_ms) / 1000:.2f}" if value is not None else f"{name} -"
+        f"{name.replace('_', ' ')} {(value - timeline.fault_ms) / 1000:.2f}"
+        if value is not None
+        else f"{name.replace('_', ' ')} -"
         for name, value in values.items()
     ]
     return f"{timeline.case} on {timeline.host}: " + ", ".join(parts) + f", restarts {timeline.restarts}"
