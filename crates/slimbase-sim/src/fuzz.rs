@@ -49,6 +49,15 @@ fn valid(random: &mut Random) -> (Vec<u8>, Vec<Entry>) {
     }
 }
 
+/// A file that the first version's writer made, and its entries as they are read.
+fn version_1() -> (Vec<u8>, Vec<Entry>) {
+    let bytes = include_bytes!("../../../tests/unit/state/fixtures/version-1.slim").to_vec();
+    match read(bytes.clone()) {
+        Ok(entries) => (bytes, entries),
+        Err(error) => unreachable!("the file of version 1 is not read: {error}"),
+    }
+}
+
 fn mutate(random: &mut Random, bytes: &mut Vec<u8>) {
     for _ in 0..=random.below(3) {
         let length = bytes.len();
@@ -136,7 +145,7 @@ pub fn run(seed: u64, files: u64) -> FuzzReport {
     let mut current = valid(&mut random);
     for round in 0..files {
         if random.one_in(50) {
-            current = valid(&mut random);
+            current = if random.one_in(8) { version_1() } else { valid(&mut random) };
             match read(current.0.clone()) {
                 Ok(entries) => {
                     assert!(entries == current.1, "a valid file gives other data, seed={seed} round={round}")
