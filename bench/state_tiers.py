@@ -42,6 +42,8 @@ BACKENDS = ("slimbase", *PEERS)
 PHASES = ("zipf_rmw", "zipf_get", "uniform_get", "uniform_put")
 JOIN_RATIO = 2.0
 JOIN_KEYS = 50_000
+# A read of a whole map of 90 rows takes RocksDB half a millisecond here: with one a row nothing else would be measured.
+JOIN_READ_EVERY = 256
 # A load of RocksDB and ForSt takes 4 to 8 us a record, compaction after it included.
 LOAD_S_PER_MILLION = 7.0
 Figures = dict[str, Any]
@@ -182,7 +184,13 @@ def measure_join(run: Run) -> Figures:
         for backend in backends:
             bar.now(backend.name)
             if run.deadline.has((live + rows) / 1e6 * 2 * LOAD_S_PER_MILLION):
-                arguments = {"keys": JOIN_KEYS, "live-rows": live, "rows": rows, "value-bytes": VALUE_BYTES}
+                arguments = {
+                    "keys": JOIN_KEYS,
+                    "live-rows": live,
+                    "rows": rows,
+                    "value-bytes": VALUE_BYTES,
+                    "read-every": JOIN_READ_EVERY,
+                }
                 raw[backend.name] = fork(JOIN_MAIN, backend, arguments)
                 note(run, f"join {backend.name}", raw[backend.name])
             else:

@@ -19,7 +19,7 @@ from state_plot import short
 from state_report import table
 from state_restores import FIGURES
 from state_setup import ROOT
-from state_tiers import BACKENDS, CHECKPOINT_RATIO, PEERS, PHASES
+from state_tiers import BACKENDS, CHECKPOINT_RATIO, JOIN_READ_EVERY, PEERS, PHASES
 
 Result = Mapping[str, Any]
 TITLES = {
@@ -172,7 +172,7 @@ def _join(join: Result) -> str:
         else:
             rows.append([backend, ENDS.get(join[backend]["end"], join[backend]["end"]), None, None, None])
     text = (
-        f"Rows come, every 16th reads the last eighth of its key's window, and leave with the window: {short(join['live_rows'])} rows of 116 bytes live "
+        f"Rows come, every {JOIN_READ_EVERY}th reads the last eighth of its key's window, and leave with the window: {short(join['live_rows'])} rows of 116 bytes live "
         f"({join['ratio']:g}x the memory), {short(join['rows'])} more come."
     )
     head = ["", "us a row, wall", "bytes written per byte of rows", "SlimBase's share", "rows decoded a read"]
