@@ -62,9 +62,10 @@ TIMEOUT_S: dict[type, float] = {
     Compile: 60.0,
     Submit: 120.0,
     Query: 300.0,
-    ListTaskManagers: 8.0,
-    Disconnect: 8.0,
-    BlockNodes: 8.0,
+    # Twice: look the leader up, connect, ask; each may take its whole time-out (driver.resource_manager).
+    ListTaskManagers: 16.0,
+    Disconnect: 16.0,
+    BlockNodes: 16.0,
 }
 TIMEOUT_S_MAX = 900.0
 # How long a worker may go on after its call ran out of time, before the process gives up on it.

@@ -61,9 +61,9 @@ DEFAULT_TIMEOUT_S: dict[type, float] = {
     Query: 300.0,
     Explain: 60.0,
     Compile: 60.0,
-    ListTaskManagers: 10.0,
-    Disconnect: 10.0,
-    BlockNodes: 10.0,
+    ListTaskManagers: 16.0,
+    Disconnect: 16.0,
+    BlockNodes: 16.0,
 }
 OTHER_TIMEOUT_S = 30.0
 IDLE_CONNECTIONS_MAX = 4
