@@ -25,6 +25,15 @@ public final class SlimBaseOptions {
                             "AUTO uses the native library where the jar has one for the machine (huge pages and batched reads: up to 1.8 times as fast "
                                     + "on gigabytes of state), and pure Java else; OFF keeps to pure Java; ON fails where the library is missing.");
 
+    /** Whether SQL interval joins may be made to read by range. */
+    public static final ConfigOption<Boolean> INTERVAL_JOIN_RANGE_READ =
+            ConfigOptions.key("state.backend.slimbase.interval-join.range-read")
+                    .booleanType()
+                    .defaultValue(true)
+                    .withDescription(
+                            "Lets SQL interval joins read only the times that a row can join with, not all rows of its key. Output and savepoints are the same "
+                                    + "either way; it is read when a job is submitted. Switch it off if a join is suspected of being wrong because of it.");
+
     private SlimBaseOptions() {}
 
     /** Answers of {@link #NATIVE}. */

@@ -24,7 +24,7 @@ enum Backends {
     StateBackend make() {
         switch (this) {
             case SLIMBASE:
-                return SuiteBackends.slimBase(NativeMode.ON, MemorySize.ofMebiBytes(64));
+                return SuiteBackends.slimBase(NativeMode.AUTO, MemorySize.ofMebiBytes(64));
             case SLIMBASE_PURE_JAVA:
                 return SuiteBackends.slimBase(NativeMode.OFF, MemorySize.ofMebiBytes(64));
             case HASHMAP:

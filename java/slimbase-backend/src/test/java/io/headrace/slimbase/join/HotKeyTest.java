@@ -5,7 +5,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.headrace.slimbase.OrderedMapState;
 import java.io.IOException;
 import java.util.Iterator;
-import java.util.Map;
 import java.util.Random;
 import org.apache.flink.api.common.state.MapState;
 import org.apache.flink.api.common.typeinfo.Types;
@@ -17,7 +16,11 @@ import org.apache.flink.core.memory.DataInputView;
 import org.apache.flink.core.memory.DataOutputView;
 import org.apache.flink.streaming.api.functions.co.ProcessJoinFunction;
 import org.apache.flink.streaming.runtime.streamrecord.StreamRecord;
+import org.apache.flink.streaming.api.operators.co.KeyedCoProcessOperator;
+import org.apache.flink.streaming.api.watermark.Watermark;
 import org.apache.flink.streaming.util.KeyedTwoInputStreamOperatorTestHarness;
+import org.apache.flink.table.data.GenericRowData;
+import org.apache.flink.table.runtime.operators.join.FlinkJoinType;
 import org.apache.flink.util.Collector;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -64,6 +67,82 @@ class HotKeyTest {
         }
     }
 
+    /** The same of a SQL join: besides the range, the first entry of the buffer may be looked at, since it may have expired. */
+    @ParameterizedTest
+    @EnumSource(names = {"SLIMBASE", "SLIMBASE_PURE_JAVA"})
+    void onlyTheRangeIsReadInSql(Backends backend) throws Exception {
+        CountingSqlJoin join = new CountingSqlJoin();
+        try (var harness = new KeyedTwoInputStreamOperatorTestHarness<>(
+                new KeyedCoProcessOperator<>(join), SqlJoins.FORM.key, SqlJoins.FORM.key, SqlJoins.FORM.keyType, 8, 1, 0)) {
+            harness.setStateBackend(backend.make());
+            harness.setup(SqlJoins.FORM.results);
+            harness.open();
+            assertThat(join.readsRanges()).isTrue();
+            for (long row = 0; row < ROWS; row++) {
+                harness.processElement1(new StreamRecord<>(GenericRowData.of(1L, row, row * STEP_MS + 1)));
+            }
+            Random random = new Random(1);
+            for (int probe = 0; probe < PROBES; probe++) {
+                harness.getOutput().clear();
+                visited = 0;
+                long time = INTERVAL_MS + random.nextInt((int) (ROWS * STEP_MS - INTERVAL_MS));
+                harness.processElement2(new StreamRecord<>(GenericRowData.of(1L, -1L, time)));
+                long inRange = harness.getOutput().size();
+                assertThat(inRange).isBetween(ROWS / 100L, ROWS / 100 + 1L);
+                assertThat(visited).isBetween(inRange, (long) (inRange * READ_PER_ROW_MAX));
+            }
+            // The first timer: half of the rows have expired and go, one is looked at.
+            visited = 0;
+            long middle = ROWS * STEP_MS / 2;
+            harness.processWatermark1(new Watermark(middle));
+            harness.processWatermark2(new Watermark(middle));
+            assertThat(visited).isBetween(ROWS / 2 - ROWS / 100 - 10L, ROWS / 2 + 10L);
+        }
+    }
+
+    /** The entries of a state, with each one that a walk goes over counted. */
+    private static <V> OrderedMapState<Long, V> counted(OrderedMapState<Long, V> ordered) {
+        return (from, to) -> counted(ordered.range(from, to));
+    }
+
+    private static <T> Iterable<T> counted(Iterable<T> entries) {
+        return () -> counted(entries.iterator());
+    }
+
+    private static <T> Iterator<T> counted(Iterator<T> entries) {
+        return new Iterator<>() {
+            @Override
+            public boolean hasNext() {
+                return entries.hasNext();
+            }
+
+            @Override
+            public T next() {
+                visited++;
+                return entries.next();
+            }
+
+            @Override
+            public void remove() {
+                entries.remove();
+            }
+        };
+    }
+
+    /** Counts the entries that the walk goes over. */
+    private static final class CountingSqlJoin extends RangeSqlJoin {
+        private static final long serialVersionUID = 1L;
+
+        private CountingSqlJoin() {
+            super(SqlJoins.eventTime(FlinkJoinType.INNER, -INTERVAL_MS, 0, Long.MAX_VALUE));
+        }
+
+        @Override
+        <V> OrderedMapState<Long, V> ordered(MapState<Long, V> state) {
+            return counted(super.ordered(state));
+        }
+    }
+
     /** Counts the entries that the walk goes over and the left rows that are decoded. */
     private static final class CountingJoin extends RangeIntervalJoinOperator<Long, Long, Long, Long> {
         private static final long serialVersionUID = 1L;
@@ -74,24 +153,7 @@ class HotKeyTest {
 
         @Override
         <V> OrderedMapState<Long, V> ordered(MapState<Long, V> state) {
-            OrderedMapState<Long, V> ordered = super.ordered(state);
-            return (from, to) -> counted(ordered.range(from, to));
-        }
-
-        private static <V> Iterable<Map.Entry<Long, V>> counted(Iterable<Map.Entry<Long, V>> entries) {
-            Iterator<Map.Entry<Long, V>> iterator = entries.iterator();
-            return () -> new Iterator<>() {
-                @Override
-                public boolean hasNext() {
-                    return iterator.hasNext();
-                }
-
-                @Override
-                public Map.Entry<Long, V> next() {
-                    visited++;
-                    return iterator.next();
-                }
-            };
+            return counted(super.ordered(state));
         }
     }
 

@@ -89,6 +89,8 @@ final class JoinRun<K, T, R> {
 
     private void everywhere(long watermark) throws Exception {
         for (var subtask : subtasks) {
+            // For joins in processing time, which has none before 1970.
+            subtask.setProcessingTime(Math.max(0, watermark));
             subtask.processWatermark1(new Watermark(watermark));
             subtask.processWatermark2(new Watermark(watermark));
         }
