@@ -65,7 +65,7 @@ class World:
 
         peers = {peer: (peer, 1) for peer in NAMES if peer != name}
         return ObserverCore(
-            name, CLUSTER_KEY, peers, boot=boot, secret=name.encode() * 8, options=self.options, tell=tell
+            name, CLUSTER_KEY, peers, boot=boot, secret=f"{name}{boot}".encode() * 8, options=self.options, tell=tell
         )
 
     def run(self, duration_ms: int) -> None:

@@ -11,6 +11,7 @@ from headrace.guard.hawk.keys import host_key, new_key, observers_key, read_key,
 from headrace.guard.hawk.model import FailureClass, HostReport, ProcessReport, View
 from headrace.guard.hawk.wire import (
     BALLOT_HOSTS_MAX,
+    CONVICTIONS_MAX,
     DATAGRAM_BYTES_MAX,
     NAME_BYTES_MAX,
     NONCE_BYTES,
@@ -47,9 +48,8 @@ def test_the_largest_heartbeat_fits() -> None:
 def test_the_largest_ballot_fits() -> None:
     """All hosts that a ballot names, and all convictions that it tells."""
     views = {f"{number:02}{LONG[2:]}": View.SUSPECT for number in range(BALLOT_HOSTS_MAX)}
-    body = BallotBody(
-        bytes(NONCE_BYTES), bytes(NONCE_BYTES), views, 1 << 31, 1 << 31, (Conviction("h" * 32, GREATEST),)
-    )
+    conviction = Conviction(LONG, GREATEST, FailureClass.PROCESS_FROZEN)
+    body = BallotBody(bytes(NONCE_BYTES), bytes(NONCE_BYTES), views, 1 << 31, 1 << 31, (conviction,) * CONVICTIONS_MAX)
     assert len(encode(Datagram(Kind.BALLOT, LONG, GREATEST, GREATEST, body), KEY)) <= DATAGRAM_BYTES_MAX
 
 

@@ -117,11 +117,28 @@ def test_a_frozen_host_is_convicted_when_flink_hears_nothing_either() -> None:
     for beat in range(60):
         observer.flink_heard({"tm": 1}, world.now_ms) if beat else observer.flink_heard({"tm": 0}, world.now_ms)
         world.run(50)
-    ((_, name, verdict),) = world.verdicts
-    assert (name, verdict.host, verdict.failure) == ("o2", "h1", FailureClass.HOST_FROZEN)
+    first = world.verdicts[0]
+    assert (first[1], first[2].host, first[2].failure) == ("o2", "h1", FailureClass.HOST_FROZEN)
+    assert sorted(name for _, name, _ in world.verdicts) == sorted(NAMES)
+    assert {verdict.failure for _, _, verdict in world.verdicts} == {FailureClass.HOST_FROZEN}
     world.machines["h1"].running = True
     world.run(500)
     assert [fence for _, fence in world.machines["h1"].fences] == [Fence.HOLD, Fence.KILL, Fence.RUN]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_every_observer_acts_on_a_verdict_whoever_was_first(seed: int) -> None:
+    """One whose quorum holds later hears of it meanwhile; it may be the only one that can tell Flink."""
+    world = started(seed=seed)
+    slow = NAMES[seed % len(NAMES)]
+    world.machines["h1"].up = False
+    world.run(900)
+    world.asleep.add(slow)
+    world.run(200)
+    world.asleep.clear()
+    world.run(3000)
+    assert sorted(name for _, name, _ in world.verdicts) == sorted(NAMES)
+    assert set(world.convicted()) == {"h1"}
 
 
 def test_a_lost_process_is_told_at_once() -> None:

@@ -34,6 +34,7 @@ from headrace.guard.hawk.verdicts import NEWS_MS, cast, decide_verdicts
 from headrace.guard.hawk.views import Awake, advance, decide_view
 from headrace.guard.hawk.wire import (
     BALLOT_HOSTS_MAX,
+    CONVICTIONS_MAX,
     NONCE_BYTES,
     Ack,
     BallotBody,
@@ -111,7 +112,7 @@ class ObserverCore:
         self._peers = peers
         self._boot = boot
         self._secret = secret
-        self._nonce = hmac.digest(secret, b"nonce", "sha256")[:NONCE_BYTES]
+        self._peer_accepted: dict[str, int] = {}
         self._unsettled: set[str] = set()
         self._news: set[str] = set()
         self._holding: set[str] = set()
@@ -126,6 +127,7 @@ class ObserverCore:
         self._standing = Standing()
         self._decision = Decision()
         self._told: dict[ToldConviction, int] = {}
+        self._heard_verdicts: list[Verdict] = []
         self._flink: dict[
             str, tuple[int, int]
         ] = {}  # resource id → (heartbeat's own time, since when it has that value)
@@ -173,7 +175,10 @@ class ObserverCore:
         datagrams += self._ballot_datagrams(own, now_ms)
         decision, self._standing = decide_verdicts(self._all_facts(now_ms), self._standing, now_ms, self._options)
         self._follow(decision, now_ms)
-        return Turn(datagrams, probes, decision)
+        heard, self._heard_verdicts = self._heard_verdicts, []
+        for verdict in heard:
+            self._tell_verdict(verdict)
+        return Turn(datagrams, probes, msgspec.structs.replace(decision, verdicts=(*decision.verdicts, *heard)))
 
     def blocks(self, now_ms: int) -> list[Block]:
         """Hosts that get no work now."""
@@ -274,28 +279,33 @@ class ObserverCore:
 
     def _take_ballot(self, datagram: Datagram, now_ms: int) -> None:
         body, peer = datagram.as_(BallotBody), datagram.name
-        if body.echo != self._nonce:
-            # A peer that has just started, or a recorded ballot: learn whom to echo, believe nothing.
-            self._peer_nonces[peer] = body.nonce
-            self._count("echo")
-            return
         boot, number = self._peer_marks.get(peer, (0, 0))
         if datagram.boot == boot and datagram.number <= number:
             self._count("replay")
             return
+        if datagram.boot != boot:
+            if body.echo != self._nonce(peer):
+                # A peer that has just started, or a recording of an old one: learn whom to echo, believe nothing.
+                self._peer_nonces[peer] = body.nonce
+                self._count("echo")
+                return
+            # From now on another nonce: what this peer's earlier incarnations sent can never be used again.
+            self._peer_accepted[peer] = self._peer_accepted.get(peer, 0) + 1
         self._peer_marks[peer] = (datagram.boot, datagram.number)
         self._peer_nonces[peer] = body.nonce
         self._ballots[peer] = Ballot(peer, now_ms, body.views, body.silent, body.hosts)
         for told in body.convicted:
-            self._hear_conviction(told, now_ms)
+            self._hear_conviction(told, peer, now_ms)
 
-    def _hear_conviction(self, told: ToldConviction, now_ms: int) -> None:
+    def _hear_conviction(self, told: ToldConviction, peer: str, now_ms: int) -> None:
+        """A peer's quorum held a moment sooner than ours, or it alone knew that Flink is deaf: its verdict is ours, to act on, too."""
         known = self.hosts.get(told.host)
         if told in self._told or known is None or known.member.boot != told.boot:
             return
         self._told[told] = now_ms
         if known.member.phase is not Phase.CONVICTED:
-            self._convict(told.host, FailureClass.HOST_LOST, now_ms)
+            self._heard_verdicts.append(Verdict(told.host, told.failure, votes=(peer,)))
+            self._convict(told.host, told.failure, now_ms)
 
     def _ballot_datagrams(self, own: Ballot, now_ms: int) -> list[tuple[bytes, Address]]:
         if now_ms < self._ballot_due_ms:
@@ -303,15 +313,18 @@ class ObserverCore:
         self._ballot_due_ms = now_ms + (BALLOT_HASTE_MS if own.silent else BALLOT_EVERY_MS)
         self._number += 1
         self._told = {told: at_ms for told, at_ms in self._told.items() if now_ms - at_ms <= TELL_CONVICTED_MS}
-        convicted = tuple(self._told)[:4]
-        return [
-            (self._encode_ballot(own, self._peer_nonces.get(peer, b""), convicted), address)
-            for peer, address in self._peers.items()
-        ]
+        convicted = tuple(self._told)[-CONVICTIONS_MAX:]
+        return [(self._encode_ballot(own, peer, convicted), address) for peer, address in self._peers.items()]
 
-    def _encode_ballot(self, own: Ballot, echo: bytes, convicted: tuple[ToldConviction, ...]) -> bytes:
-        body = BallotBody(self._nonce, echo, own.views, own.silent, own.hosts, convicted)
+    def _encode_ballot(self, own: Ballot, peer: str, convicted: tuple[ToldConviction, ...]) -> bytes:
+        echo = self._peer_nonces.get(peer, b"")
+        body = BallotBody(self._nonce(peer), echo, own.views, own.silent, own.hosts, convicted)
         return encode(Datagram(Kind.BALLOT, self.name, self._boot, self._number, body), self._observers_key)
+
+    def _nonce(self, peer: str) -> bytes:
+        """What a new incarnation of a peer has to echo."""
+        text = f"nonce|{peer}|{self._peer_accepted.get(peer, 0)}".encode()
+        return hmac.digest(self._secret, text, "sha256")[:NONCE_BYTES]
 
     # --- judging ---
 
@@ -400,7 +413,8 @@ class ObserverCore:
                 known = self.hosts[verdict.host]
                 known.history = remember(known.history, Conviction(now_ms, verdict.failure), self._options)
             else:
-                self._told[ToldConviction(verdict.host, self.hosts[verdict.host].member.boot)] = now_ms
+                boot = self.hosts[verdict.host].member.boot
+                self._told[ToldConviction(verdict.host, boot, verdict.failure)] = now_ms
                 self._convict(verdict.host, verdict.failure, now_ms)
 
     def _convict(self, host: str, failure: FailureClass, now_ms: int) -> None:

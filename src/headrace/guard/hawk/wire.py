@@ -12,8 +12,8 @@
     end-16  16    first half of HMAC-SHA256 over all before, with the host's key or the observers' (`keys`)
 
 The kind is under the code, so that an answer cannot be turned round as a question. Nothing is decoded before the code is
-right. What may be replayed is decided by `members` and `Nonces`: numbers only grow within an incarnation, and a new incarnation has to
-echo a cookie. A datagram is at most DATAGRAM_BYTES_MAX long, which one Ethernet frame carries.
+right. What may be replayed is decided by `members` and `observer_core`: numbers only grow within an incarnation, and a new incarnation has to
+echo a cookie or nonce that changes with each. A datagram is at most DATAGRAM_BYTES_MAX long, which one Ethernet frame carries.
 """
 
 from __future__ import annotations
@@ -27,12 +27,15 @@ from typing import TypeVar
 import msgspec
 
 from headrace.core.errors import Invalid
-from headrace.guard.hawk.model import HostReport, View
+from headrace.guard.hawk.model import FailureClass, HostReport, View
 
 DATAGRAM_BYTES_MAX = 1400  # 1,500 of Ethernet - 28 of IP and UDP, with room for a tunnel's head
 NAME_BYTES_MAX = 64
 PROCESSES_MAX = 14  # 14 x (64 + 17) bytes are 1,134, below the limit with head, code and gray classes
-BALLOT_HOSTS_MAX = 16  # 16 x (64 + 2) bytes are 1,056; more silent hosts are braked, and counted
+BALLOT_HOSTS_MAX = (
+    14  # 14 x (64 + 10) bytes are 1,036; more silent hosts are counted and named when these are convicted
+)
+CONVICTIONS_MAX = 2  # told a few times each, newest last
 NONCE_BYTES = 8
 MAC_BYTES = 16
 VERSION = 1
@@ -89,17 +92,18 @@ class Conviction(msgspec.Struct, frozen=True, array_like=True):
 
     host: str
     boot: int
+    failure: FailureClass
 
 
 class BallotBody(msgspec.Struct, frozen=True, array_like=True):
-    """Body of BALLOT: `nonce` is the sender's, `echo` the receiver's as last heard; without the right one it does not count."""
+    """Body of BALLOT: `nonce` is the sender's for the receiver, `echo` the receiver's as last heard; a new incarnation needs the right one."""
 
     nonce: bytes
     echo: bytes
     views: dict[str, View]
     silent: int
     hosts: int
-    convicted: tuple[Conviction, ...] = ()
+    convicted: tuple[Conviction, ...] = ()  # at most CONVICTIONS_MAX
 
 
 BODIES: dict[Kind, type] = {
