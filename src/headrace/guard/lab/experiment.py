@@ -120,11 +120,15 @@ class Experiment:
         pid = self._lab.task_manager_pid(host)
         fault_ms = self._clock.now_ms()
         fault.inject(self._lab, host)
+        injected_ms = self._clock.now_ms()
         log.warning("fault_injected", case=fault.name, host=host)
         zombie = _Zombie(pid)
         try:
             if fault.lost:
-                self._until(lambda: self._recovered(fault_ms, host, zombie) is not None, f"recovery from {fault.name}")
+                self._until(
+                    lambda: self._recovered(fault_ms, injected_ms, host, zombie) is not None,
+                    f"recovery from {fault.name}",
+                )
                 self._clock.sleep(AFTER_S)
             else:
                 self._clock.sleep(fault.hold_s)
@@ -133,17 +137,19 @@ class Experiment:
             fault.undo(self._lab, host)
         if not fault.lost:
             self._clock.sleep(AFTER_S)
-        since_ms = fault_ms if fault.lost else self._clock.now_ms() - 1
+        since_ms = injected_ms if fault.lost else self._clock.now_ms() - 1
         self._until(
             lambda: self._workload.caught_up_at_ms(since_ms, delay_ms=STEADY_DELAY_MS) is not None, "catching up"
         )
-        return self._timeline(fault, host, fault_ms, rest, zombie_ms=zombie_ms)
+        return self._timeline(fault, host, fault_ms, rest, injected_ms=injected_ms, zombie_ms=zombie_ms)
 
-    def _timeline(self, fault: Fault, host: str, fault_ms: int, rest: FlinkRest, *, zombie_ms: int | None) -> Timeline:
+    def _timeline(
+        self, fault: Fault, host: str, fault_ms: int, rest: FlinkRest, *, injected_ms: int, zombie_ms: int | None
+    ) -> Timeline:
         events = self._events(fault_ms)
         # The states' times of a job are those of its newest execution; what failed, and when, is kept over restarts.
         failed = sorted(each.at_ms for each in rest.failures(self._job_id) if each.at_ms >= fault_ms)
-        flowing_ms = self._workload.flowing_at_ms(fault_ms)
+        flowing_ms = self._workload.flowing_at_ms(injected_ms)
         seen = moments(events, host)
         return Timeline(
             case=fault.name,
@@ -172,10 +178,10 @@ class Experiment:
             raise Unavailable("no host runs tasks of the job", context={"job": self._job_id})
         return self._random.choice(hosts)
 
-    def _recovered(self, fault_ms: int, host: str, zombie: _Zombie) -> int | None:
+    def _recovered(self, fault_ms: int, injected_ms: int, host: str, zombie: _Zombie) -> int | None:
         if any(event.event == "verdict" and event.host == host for event in self._events(fault_ms)):
             zombie.mark()
-        return self._workload.flowing_at_ms(fault_ms)
+        return self._workload.flowing_at_ms(injected_ms)
 
     def _events(self, since_ms: int) -> list[Event]:
         return read_events(self._lab.events(), since_ms=since_ms)

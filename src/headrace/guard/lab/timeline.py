@@ -33,13 +33,13 @@ class Timeline(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         case: name of the fault.
         host: where it was caused.
-        fault_ms: when it was caused.
+        fault_ms: when its injection began; what follows is measured from here.
         suspect_ms: when an observer first saw the host silent.
         verdict_ms: when the verdict was given.
         told_ms: when Flink had taken it.
         restarting_ms: when the job began to restart.
         running_ms: when all of its tasks ran again.
-        flowing_ms: when all keys gave output of records written after the fault.
+        flowing_ms: when all keys gave output of records written after the injection had ended.
         caught_up_ms: when output was as fresh as before.
         restarts: how often the job restarted.
         zombie_cpu_ms: CPU time that the lost TaskManager used after the verdict; None when it was gone.
