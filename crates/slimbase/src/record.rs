@@ -26,7 +26,7 @@ pub const LENGTH_LIMIT: usize = i32::MAX as usize - 64;
 /// Bits of the header word that say whose record it is: key group, state id, AUX.
 pub const IDENTITY_MASK: u32 = 0x01FF_FFFF | AUX;
 /// Identity, key length and LARGE of the first eight bytes.
-const MATCH_MASK: u64 = 0x0000_FFFF_0000_0000 | (IDENTITY_MASK | LARGE) as u64;
+const MATCH_MASK: u64 = 0x0000_FFFF_0000_0000 | (IDENTITY_MASK | LARGE | TOMBSTONE) as u64;
 
 /// Rounds up to the alignment of records.
 #[inline]
@@ -214,7 +214,7 @@ impl Record {
             // SAFETY: the key has this length and place; its padding lies within the record.
             return unsafe { equal(self.0.add(offset), key) };
         }
-        word as u32 & LARGE != 0
+        word as u32 & (LARGE | TOMBSTONE) == LARGE
             && word as u32 & IDENTITY_MASK == header
             && self.key_length() == key.len()
             // SAFETY: compared at once, the record is not written meanwhile.

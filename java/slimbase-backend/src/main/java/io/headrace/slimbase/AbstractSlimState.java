@@ -124,6 +124,14 @@ abstract class AbstractSlimState<K, N, V> implements InternalKvState<K, N, V> {
         return record;
     }
 
+    /** Like {@link #locate}, for a value that will be overwritten: what is only in a file is not read. */
+    final void locateForWrite() {
+        composeKey();
+        record = engine.findInMemory(keys.keyGroup(), identity, keys.address(), keyLength);
+        placeStamp = engine.findStamp();
+        placeVersion = keys.version();
+    }
+
     /** Whether {@link #record} is still the current key's and nothing has moved. */
     final boolean isPlaceKnown() {
         return placeStamp == engine.findStamp() && placeVersion == keys.version() && engine.lastFindValid();

@@ -143,8 +143,16 @@ final class BatchedReads<K> implements AutoCloseable {
         }
         long found = results.ensure(count * 8L);
         NativeSlim.mget(backend.engine().controlBlock(), state.identity, table, count, found);
+        boolean hasFiles = backend.engine().hasFiles();
         for (int i = 0; i < count; i++) {
-            answers.put(places[i], asked, requests.get(places[i]), Memory.getLong(found + i * 8L));
+            long record = Memory.getLong(found + i * 8L);
+            if (record == 0 && hasFiles) {
+                // Read one by one afterwards, but the disk works on all of them from here on.
+                long entry = table + (long) i * KEY_ENTRY;
+                backend.engine().willNeed(Memory.getInt(entry), state.identity, Memory.getLong(entry + 8), Memory.getInt(entry + 4));
+            } else {
+                answers.put(places[i], asked, requests.get(places[i]), record);
+            }
         }
     }
 

@@ -155,10 +155,24 @@ final class KeysAhead implements AutoCloseable {
             chooseLot();
         }
         for (int from = lotFrom; from < lotTo; from += CALL) {
-            NativeSlim.mget(
-                    engine.controlBlock(), identity, lot + (long) (from - lotFrom) * ENTRY, Math.min(CALL, lotTo - from), results);
+            long entries = lot + (long) (from - lotFrom) * ENTRY;
+            int keys = Math.min(CALL, lotTo - from);
+            NativeSlim.mget(engine.controlBlock(), identity, entries, keys, results);
+            if (engine.hasFiles()) {
+                fetchFromFiles(identity, entries, keys);
+            }
         }
         return nextLotAt();
+    }
+
+    /** Lets the disk work on all keys of the call that memory has not. */
+    private void fetchFromFiles(int identity, long entries, int keys) {
+        for (int i = 0; i < keys; i++) {
+            if (Memory.getLong(results + (long) i * Long.BYTES) == 0) {
+                long entry = entries + (long) i * ENTRY;
+                engine.willNeed(Memory.getInt(entry), identity, Memory.getLong(entry + 8), Memory.getInt(entry + 4));
+            }
+        }
     }
 
     private long nextLotAt() {

@@ -13,8 +13,8 @@ public final class SlimBaseOptions {
                     .noDefaultValue()
                     .withDescription(
                             "Memory that the operators of a slot may take together, from 16 MiB on, instead of the slot's share of managed memory. "
-                                    + "It is not part of Flink's memory model: the process needs as much more. More memory keeps more state; "
-                                    + "state that does not fit fails the job.");
+                                    + "It is not part of Flink's memory model: the process needs as much more. More memory keeps more state there; "
+                                    + "what does not fit goes to files in `io.tmp.dirs`.");
 
     /** Whether the native library may be used. */
     public static final ConfigOption<NativeMode> NATIVE =

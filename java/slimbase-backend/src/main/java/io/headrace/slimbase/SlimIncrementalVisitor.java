@@ -58,7 +58,7 @@ final class SlimIncrementalVisitor<K, N, V> implements StateIncrementalVisitor<K
     private void loadKeyGroup() {
         keys.clear();
         position = 0;
-        if (state.engine.recordCount(state.identity) == 0) {
+        if (state.engine.recordCount(state.identity) == 0 && !state.engine.hasFiles()) {
             keyGroup = lastKeyGroup;
             return;
         }

@@ -1,16 +1,25 @@
 package io.headrace.slimbase;
 
+import io.headrace.slimbase.cold.LocalColdStore;
 import io.headrace.slimbase.engine.Allocator;
+import io.headrace.slimbase.engine.KeyGroupSpan;
 import io.headrace.slimbase.engine.MemoryBudget;
 import io.headrace.slimbase.engine.SlimEngine;
+import io.headrace.slimbase.engine.TierStatistics;
 import io.headrace.slimbase.registry.BackendContext;
 import io.headrace.slimbase.registry.KeyGroups;
 import io.headrace.slimbase.registry.StateRegistry;
+import io.headrace.slimbase.snapshot.ExpiryFilter;
 import io.headrace.slimbase.snapshot.RestoredState;
 import io.headrace.slimbase.snapshot.SlimCheckpointStrategy;
 import io.headrace.slimbase.snapshot.SlimRestore;
 import io.headrace.slimbase.snapshot.WarmUp;
+import java.io.File;
+import java.nio.file.Path;
+import java.util.UUID;
+import java.util.concurrent.atomic.AtomicLong;
 import org.apache.flink.core.fs.CloseableRegistry;
+import org.apache.flink.metrics.MetricGroup;
 import org.apache.flink.runtime.execution.CancelTaskException;
 import org.apache.flink.runtime.memory.OpaqueMemoryResource;
 import org.apache.flink.runtime.state.BackendBuildingException;
@@ -32,6 +41,8 @@ final class SlimKeyedStateBackendBuilder<K> {
     private static final Logger LOG = LoggerFactory.getLogger(SlimKeyedStateBackendBuilder.class);
     /** Timers that a queue has room for at first. */
     private static final int QUEUE_CAPACITY = 128;
+
+    private static final AtomicLong NEXT_DIRECTORY = new AtomicLong();
 
     private final KeyedStateBackendParameters<K> parameters;
     private final StreamCompressionDecorator keyGroupCompression;
@@ -62,18 +73,20 @@ final class SlimKeyedStateBackendBuilder<K> {
         KeyGroupRange range = parameters.getKeyGroupRange();
         MemoryBudget budget = lease.getResourceHandle().budget();
         StateRegistry registry = new StateRegistry();
-        SlimEngine engine =
-                new SlimEngine(budget, allocator, range.getStartKeyGroup(), range.getNumberOfKeyGroups(), registry);
+        LocalColdStore store =
+                new LocalColdStore(
+                        fileDirectory(), () -> ExpiryFilter.of(registry.states(), parameters.getTtlTimeProvider().currentTimestamp()));
+        KeyGroupSpan keyGroups = new KeyGroupSpan(range.getStartKeyGroup(), range.getNumberOfKeyGroups());
+        SlimEngine engine = new SlimEngine(budget, allocator, keyGroups, registry, store);
         BackendResources resources = new BackendResources(engine, allocator.isNative(), lease);
         CloseableRegistry cancelRegistry = new CloseableRegistry();
         try {
-            BackendContext<K> context = context(engine, registry);
+            BackendContext<K> context = context(engine, registry).withFiles(store);
             RestoredState restored = SlimRestore.restore(context, parameters.getStateHandles());
             SlimKeyedStateBackend<K> backend =
                     new SlimKeyedStateBackend<>(
                             baseParameters(cancelRegistry), context, new SlimCheckpointStrategy<>(context, restored), resources);
-            parameters.getMetricGroup().addGroup("slimbase").gauge("memoryUsedBytes", budget::usedBytes);
-            parameters.getMetricGroup().addGroup("slimbase").gauge("memoryLimitBytes", budget::limitBytes);
+            addMetrics(budget, engine.tierStatistics());
             LOG.info(
                     "backend built, operator=`{}`, key_groups={}, budget_bytes={}, native={}",
                     parameters.getOperatorIdentifier(),
@@ -86,6 +99,35 @@ final class SlimKeyedStateBackendBuilder<K> {
             resources.close();
             throw failure(e);
         }
+    }
+
+    private void addMetrics(MemoryBudget budget, TierStatistics tiers) {
+        MetricGroup group = parameters.getMetricGroup().addGroup("slimbase");
+        group.gauge("memoryUsedBytes", budget::usedBytes);
+        group.gauge("memoryLimitBytes", budget::limitBytes);
+        group.gauge("recordBytes", tiers::recordBytes);
+        group.gauge("liveBytes", tiers::liveBytes);
+        group.gauge("indexBytes", tiers::indexBytes);
+        group.gauge("fileIndexBytes", tiers::fileIndexBytes);
+        group.gauge("cacheBytes", tiers::cacheBytes);
+        group.gauge("fileBytes", tiers::fileBytes);
+        group.gauge("fileCount", tiers::fileCount);
+        group.gauge("runCount", tiers::runCount);
+        group.gauge("fileLookups", tiers::fileLookups);
+        group.gauge("fileReads", tiers::fileReads);
+        group.gauge("falseFileReads", tiers::falseFileReads);
+        group.gauge("promotions", tiers::promotions);
+        group.gauge("packedBytes", tiers::packedBytes);
+        group.gauge("mergedBytes", tiers::mergedBytes);
+        group.gauge("appendedBytes", tiers::appendedBytes);
+        group.gauge("stallMs", tiers::stallMs);
+    }
+
+    /** One of the machine's folders for temporary files, in turn. */
+    private Path fileDirectory() {
+        File[] directories = parameters.getEnv().getIOManager().getSpillingDirectories();
+        File directory = directories[(int) (NEXT_DIRECTORY.getAndIncrement() % directories.length)];
+        return directory.toPath().resolve("slimbase-" + UUID.randomUUID());
     }
 
     private BackendContext<K> context(SlimEngine engine, StateRegistry registry) {

@@ -73,7 +73,7 @@ abstract class WholeValueState<K, N, V> extends AbstractSlimState<K, N, V> {
         out.clear();
         valueSerializer.serialize(value, out);
         if (!isPlaceKnown()) {
-            locate();
+            locateForWrite();
         }
         int length = out.length();
         if (engine.isCurrentEpoch(record) && Record.valueLength(record) == length) {
@@ -85,7 +85,7 @@ abstract class WholeValueState<K, N, V> extends AbstractSlimState<K, N, V> {
 
     private void writeLong(long value) {
         if (!isPlaceKnown()) {
-            locate();
+            locateForWrite();
         }
         long bytes = Long.reverseBytes(value);
         if (engine.isCurrentEpoch(record)) {

@@ -2,6 +2,7 @@ package io.headrace.slimbase.engine;
 
 import java.util.ArrayDeque;
 import java.util.Arrays;
+import java.util.Iterator;
 
 /**
  * The chunk table: number to memory, and what else is known of a chunk. Freed memory is given back when no snapshot reads it any more.
@@ -15,10 +16,12 @@ final class Chunks {
 
     private static final class Deferred {
         final int number;
+        final Segment segment;
         final long stamp;
 
-        Deferred(int number, long stamp) {
+        Deferred(int number, Segment segment, long stamp) {
             this.number = number;
+            this.segment = segment;
             this.stamp = stamp;
         }
     }
@@ -127,26 +130,34 @@ final class Chunks {
         owner = Arrays.copyOf(owner, length);
     }
 
-    /** Gives the memory back as soon as no snapshot that was begun before reads it. */
+    /** Gives the memory back as soon as nobody reads it any more who might have begun before. */
     void free(int number) {
+        deferred.add(new Deferred(number, owner[number], pins.stamp()));
         owner[number] = null;
-        deferred.add(new Deferred(number, pins.stamp()));
         releaseUnread();
     }
 
-    /** Frees what snapshots have left; true when something was freed. */
+    /** Frees what readers have left; true when something was freed. */
     boolean releaseUnread() {
         boolean any = false;
-        while (!deferred.isEmpty() && pins.isFree(deferred.peek().stamp)) {
-            release(deferred.poll().number);
-            any = true;
+        for (Iterator<Deferred> each = deferred.iterator(); each.hasNext(); ) {
+            Deferred next = each.next();
+            if (isUnread(next)) {
+                each.remove();
+                release(next.number);
+                any = true;
+            }
         }
         return any;
     }
 
-    /** Stamp of the oldest memory that only a snapshot keeps; -1 when there is none. */
-    long oldestDeferred() {
-        return deferred.isEmpty() ? -1 : deferred.peek().stamp;
+    private boolean isUnread(Deferred memory) {
+        return !memory.segment.isRead() && pins.isFree(memory.stamp);
+    }
+
+    /** Waits until something that was freed is not read any more; false when there is nothing such, or not in time. */
+    boolean awaitUnread(long millis) {
+        return !deferred.isEmpty() && pins.await(() -> deferred.stream().anyMatch(this::isUnread), millis);
     }
 
     private void release(int number) {

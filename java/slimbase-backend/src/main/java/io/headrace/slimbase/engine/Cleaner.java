@@ -32,7 +32,7 @@ final class Cleaner {
     /** Segments sampled when a chunk is added; about 10 us each. */
     private static final int SAMPLED_SEGMENTS = 4;
 
-    private final SlimEngine engine;
+    private final EngineMemory engine;
     private final Log log;
     private final Chunks chunks;
     private final long slack;
@@ -42,7 +42,7 @@ final class Cleaner {
     private int barriers;
     private long sampled;
 
-    Cleaner(SlimEngine engine, Log log, Chunks chunks, long budgetBytes) {
+    Cleaner(EngineMemory engine, Log log, Chunks chunks, long budgetBytes) {
         this.slack = Math.max(SMALLEST_SLACK, Math.min(SLACK, budgetBytes / SLACK_BUDGET_SHARE));
         this.engine = engine;
         this.log = log;
@@ -63,7 +63,7 @@ final class Cleaner {
         }
         while (!merging.isEmpty()) {
             Segment next = merging.poll();
-            if (!next.retired) {
+            if (!next.retired && !next.leaving) {
                 start(next);
                 return;
             }
@@ -77,7 +77,7 @@ final class Cleaner {
             start(best);
         } else if (log.tombstoneBytes > (log.liveBytes - log.tombstoneBytes) / 4 + slack) {
             Segment oldest = log.segments().firstEntry().getValue();
-            start(oldest == log.open() ? null : oldest);
+            start(oldest == log.open() || oldest.leaving ? null : oldest);
         } else {
             chooseCrowd();
             if (victim == null && engine.hasFilters()) {
@@ -95,7 +95,7 @@ final class Cleaner {
                 return null;
             }
             sampled = next.getKey();
-            if (next.getValue() != log.open() && engine.expiredShare(next.getValue()) > EXPIRED_SHARE) {
+            if (isFree(next.getValue()) && engine.expiredShare(next.getValue()) > EXPIRED_SHARE) {
                 return next.getValue();
             }
         }
@@ -106,7 +106,7 @@ final class Cleaner {
     private Segment oldestExpired() {
         if (engine.hasFilters()) {
             for (Segment segment : log.segments().values()) {
-                if (segment != log.open() && engine.expiredShare(segment) > EXPIRED_LITTLE) {
+                if (isFree(segment) && engine.expiredShare(segment) > EXPIRED_LITTLE) {
                     return segment;
                 }
             }
@@ -138,11 +138,32 @@ final class Cleaner {
         }
     }
 
+    private boolean isFree(Segment segment) {
+        return segment != log.open() && !segment.leaving;
+    }
+
+    /** Cleans a segment of which little is alive rather than let it leave memory, unless another one is being cleaned. */
+    void begin(Segment segment) {
+        if (victim == null) {
+            start(segment);
+        }
+    }
+
+    boolean isCleaning(Segment segment) {
+        return victim == segment;
+    }
+
+    /** Leaves the victim as it is; returns the offset in its first chunk up to which its records have been moved. */
+    long abandon() {
+        victim = null;
+        return offset;
+    }
+
     private Segment leastAlive(double below) {
         Segment best = null;
         double bestShare = below;
         for (Segment segment : log.segments().values()) {
-            if (segment != log.open() && segment.usedBytes > 0) {
+            if (isFree(segment) && segment.usedBytes > 0) {
                 double share = (double) segment.liveBytes / segment.usedBytes;
                 if (share < bestShare) {
                     best = segment;
@@ -160,14 +181,14 @@ final class Cleaner {
         }
         int[] counts = new int[16];
         for (Segment segment : log.segments().values()) {
-            if (segment.epoch() != log.epoch()) {
+            if (segment.epoch() != log.epoch() && !segment.leaving) {
                 counts[sizeClass(segment)]++;
             }
         }
         for (int size = 0; size < counts.length - 1; size++) {
             if (counts[size] >= SIZE_CLASS_COUNT && (16 << 10L) << SIZE_CLASS_BITS * size < Log.SEGMENT_BYTES) {
                 for (Segment segment : log.segments().values()) {
-                    if (segment.epoch() != log.epoch() && sizeClass(segment) == size) {
+                    if (segment.epoch() != log.epoch() && !segment.leaving && sizeClass(segment) == size) {
                         merging.add(segment);
                     }
                 }
@@ -247,8 +268,6 @@ final class Cleaner {
         Segment done = victim;
         victim = null;
         log.retire(done);
-        log.tombstoneBytes -= done.tombstoneBytes;
-        log.liveBytes -= done.liveBytes;
         choose();
     }
 }

@@ -19,7 +19,9 @@ final class Index {
     private final Chunks chunks;
     /** Native u64 per key group. */
     final long table;
-    /** Address of the slot that the last successful find saw. */
+    /** Address of a slot that is none: empty, and never written. */
+    final long nowhere = Memory.allocate(8);
+    /** Address of the slot that the last find saw: the record's, else that of the key's tombstone, else {@link #nowhere}. */
     long foundSlot;
 
     Index(int keyGroupCount, Nodes nodes, Chunks chunks) {
@@ -28,6 +30,7 @@ final class Index {
         this.chunks = chunks;
         this.table = Memory.allocate(8L * keyGroupCount);
         Memory.zero(table, 8L * keyGroupCount);
+        Memory.putLong(nowhere, 0);
     }
 
     static int nodeBytes(int code) {
@@ -38,6 +41,7 @@ final class Index {
     long find(int keyGroup, int header, long key, int keyLength, long hash) {
         long entry = nodeEntry(keyGroup, KeyHash.tag(hash));
         if (entry == 0) {
+            foundSlot = nowhere;
             return 0;
         }
         int code = (int) entry & 63;
@@ -50,6 +54,7 @@ final class Index {
         while (true) {
             long slot = Memory.getLong(node + ((long) slotIndex << 3));
             if (slot == 0) {
+                foundSlot = nowhere;
                 return 0;
             }
             if (slot >>> 40 == tag) {
@@ -58,7 +63,7 @@ final class Index {
                                 + ((slot & Chunks.OFFSET_MASK) << 3);
                 if (matches(record, match, key, keyLength)) {
                     foundSlot = node + ((long) slotIndex << 3);
-                    return record;
+                    return Record.has(record, Record.TOMBSTONE) ? 0 : record;
                 }
             }
             slotIndex = slotIndex + 1 & mask;
@@ -350,6 +355,7 @@ final class Index {
 
     void close() {
         Memory.free(table);
+        Memory.free(nowhere);
     }
 
     /** A growing array. */

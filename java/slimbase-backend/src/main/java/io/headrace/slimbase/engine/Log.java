@@ -3,6 +3,7 @@ package io.headrace.slimbase.engine;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.TreeMap;
+import java.util.concurrent.atomic.AtomicLong;
 
 /** The append-only log: segments of chunks, the newest open for appends. Bookkeeping only; what is live is the engine's knowledge. */
 final class Log {
@@ -15,11 +16,14 @@ final class Log {
     private static final int BUDGET_SHARE = 16;
     /** Epoch of restored segments: always sealed. */
     static final int RESTORED = -1;
+    /** Epoch of the read cache's chunks, which are in no file. */
+    static final int CACHED = -2;
 
     private final Chunks chunks;
     private final TreeMap<Long, Segment> segments = new TreeMap<>();
     private Segment open;
-    private long nextNumber = 1;
+    /** Merges in the background take numbers, too. */
+    private final AtomicLong nextNumber = new AtomicLong(1);
     private int tail;
     private long tailAddress;
     private long tailOffset;
@@ -29,6 +33,7 @@ final class Log {
     long usedBytes;
     long liveBytes;
     long tombstoneBytes;
+    long appendedBytes;
 
     private final long segmentBytes;
 
@@ -61,7 +66,7 @@ final class Log {
         }
         closeChunk();
         boolean isNew = open == null;
-        Segment segment = isNew ? new Segment(nextNumber, segmentEpoch) : open;
+        Segment segment = isNew ? new Segment(takeNumber(), segmentEpoch) : open;
         long wanted = Math.max(FIRST_CHUNK, Math.min(LAST_CHUNK, Long.highestOneBit(segment.usedBytes + 1)));
         int number = chunks.allocate(Math.max(wanted, bytes), segment, force);
         if (number == 0 && wanted > bytes) {
@@ -72,7 +77,7 @@ final class Log {
         }
         if (isNew) {
             open = segment;
-            segments.put(nextNumber++, segment);
+            segments.put(segment.number(), segment);
         }
         tail = number;
         tailAddress = chunks.address(number);
@@ -91,6 +96,7 @@ final class Log {
         long logical = Chunks.logical(tail, tailOffset);
         tailOffset += bytes;
         usedBytes += bytes;
+        appendedBytes += bytes;
         return logical;
     }
 
@@ -117,32 +123,53 @@ final class Log {
         return chunks.epoch[chunk] == epoch;
     }
 
-    /** Whether a segment older than this one is still there. */
+    /** Whether a segment older than this one is still in memory. */
     boolean hasOlder(Segment segment) {
         return segments.firstKey() < segment.number();
     }
 
     void retire(Segment segment) {
         segment.retired = true;
-        segments.remove(segment.number());
+        leave(segment);
     }
 
-    /** Sealed segments with their chunks, oldest first. */
-    List<SegmentView> sealedViews() {
+    /** The segment is in memory no more; its file is still wanted. */
+    void leave(Segment segment) {
+        segments.remove(segment.number());
+        tombstoneBytes -= segment.tombstoneBytes;
+        liveBytes -= segment.liveBytes;
+    }
+
+    /** A number that no segment and no file has. */
+    long takeNumber() {
+        return nextNumber.getAndIncrement();
+    }
+
+    /** The oldest sealed segment, or null. */
+    Segment oldestSealed() {
+        Segment oldest = segments.isEmpty() ? null : segments.firstEntry().getValue();
+        return oldest == null || oldest.epoch() == epoch || oldest == open ? null : oldest;
+    }
+
+    /** Sealed segments with their chunks, oldest first, but for the one that has become a file (may be null). */
+    List<SegmentView> sealedViews(Segment without) {
         List<SegmentView> views = new ArrayList<>(segments.size());
         for (Segment segment : segments.values()) {
-            if (segment.epoch() == epoch) {
-                continue;
+            if (segment.epoch() != epoch && segment != without) {
+                views.add(view(segment));
             }
-            int count = segment.chunkCount();
-            long[] addresses = new long[count];
-            long[] bytes = new long[count];
-            for (int i = 0; i < count; i++) {
-                addresses[i] = chunks.address(segment.chunk(i));
-                bytes[i] = chunks.used[segment.chunk(i)];
-            }
-            views.add(new SegmentView(segment, addresses, bytes));
         }
         return views;
+    }
+
+    SegmentView view(Segment segment) {
+        int count = segment.chunkCount();
+        long[] addresses = new long[count];
+        long[] bytes = new long[count];
+        for (int i = 0; i < count; i++) {
+            addresses[i] = chunks.address(segment.chunk(i));
+            bytes[i] = chunks.used[segment.chunk(i)];
+        }
+        return new SegmentView(segment, addresses, bytes);
     }
 }

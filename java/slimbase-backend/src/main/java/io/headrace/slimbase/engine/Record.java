@@ -71,6 +71,11 @@ public final class Record {
         return has(record, CHAINED) ? Memory.getLong(record + 8 + ((Memory.getInt(record) & LARGE) >>> 25)) : 0;
     }
 
+    /** Cuts the chain before a chained record: what it continues is in a file now. */
+    static void forgetPrevious(long record) {
+        Memory.putLong(record + 8 + ((Memory.getInt(record) & LARGE) >>> 25), 0);
+    }
+
     /** Bytes in the log, with padding. */
     public static long size(long record) {
         int header = Memory.getInt(record);

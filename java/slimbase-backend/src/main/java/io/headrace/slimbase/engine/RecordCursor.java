@@ -6,25 +6,53 @@ package io.headrace.slimbase.engine;
  */
 public final class RecordCursor implements AutoCloseable {
     private final SlimEngine engine;
-    private final long[] slots;
+    private final int keyGroup;
     private final long[] addresses;
     private final Runnable unpin;
+    /** Keys that only files had: u32 identity, u32 length, key bytes, padded to 8. */
+    private long coldKeys;
+
+    private long coldBytes;
+    private long coldCapacity;
+    private long coldNext;
     private int next;
 
-    RecordCursor(SlimEngine engine, long[] slots, long[] addresses, Runnable unpin) {
+    RecordCursor(SlimEngine engine, int keyGroup, long[] addresses, Runnable unpin) {
         this.engine = engine;
-        this.slots = slots;
+        this.keyGroup = keyGroup;
         this.addresses = addresses;
         this.unpin = unpin;
     }
 
+    /** Notes a key that only files have. */
+    void addCold(long record) {
+        int keyLength = Record.keyLength(record);
+        long size = Record.align8(8L + keyLength);
+        if (coldBytes + size > coldCapacity) {
+            coldCapacity = Math.max(4096, (coldBytes + size) * 2);
+            coldKeys = coldKeys == 0 ? Memory.allocate(coldCapacity) : Memory.reallocate(coldKeys, coldCapacity);
+        }
+        long at = coldKeys + coldBytes;
+        Memory.putInt(at, Record.identity(record));
+        Memory.putInt(at + 4, keyLength);
+        Memory.copy(Record.keyAddress(record), at + 8, keyLength);
+        coldBytes += size;
+    }
+
     /** The next record's address, or 0 at the end. */
     public long next() {
-        while (next < slots.length) {
+        while (next < addresses.length) {
             long then = addresses[next++];
-            long now =
-                    engine.find(
-                            Record.keyGroup(then), Record.identity(then), Record.keyAddress(then), Record.keyLength(then));
+            long now = engine.find(keyGroup, Record.identity(then), Record.keyAddress(then), Record.keyLength(then));
+            if (now != 0) {
+                return now;
+            }
+        }
+        while (coldNext < coldBytes) {
+            long at = coldKeys + coldNext;
+            int keyLength = Memory.getInt(at + 4);
+            coldNext += Record.align8(8L + keyLength);
+            long now = engine.find(keyGroup, Memory.getInt(at), at + 8, keyLength);
             if (now != 0) {
                 return now;
             }
@@ -35,5 +63,10 @@ public final class RecordCursor implements AutoCloseable {
     @Override
     public void close() {
         unpin.run();
+        if (coldKeys != 0) {
+            Memory.free(coldKeys);
+            coldKeys = 0;
+            coldBytes = 0;
+        }
     }
 }

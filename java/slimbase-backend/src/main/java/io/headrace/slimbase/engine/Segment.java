@@ -1,6 +1,7 @@
 package io.headrace.slimbase.engine;
 
 import java.util.Arrays;
+import java.util.concurrent.atomic.AtomicInteger;
 
 /**
  * The chunks that become one file: at most {@link Log#SEGMENT_BYTES} of records of one epoch. Owned by the task thread.
@@ -18,7 +19,12 @@ public final class Segment {
     long liveBytes;
     long tombstoneBytes;
     boolean retired;
+    /** Being packed or let go of: not for cleaning. */
+    boolean leaving;
     private Object tag;
+
+    /** Snapshots that have not read the segment yet. */
+    private final AtomicInteger readers = new AtomicInteger();
 
     Segment(long number, int epoch) {
         this.number = number;
@@ -30,6 +36,18 @@ public final class Segment {
             chunks = Arrays.copyOf(chunks, chunkCount * 2);
         }
         chunks[chunkCount++] = chunk;
+    }
+
+    void addReader() {
+        readers.incrementAndGet();
+    }
+
+    void removeReader() {
+        readers.decrementAndGet();
+    }
+
+    boolean isRead() {
+        return readers.get() > 0;
     }
 
     int chunkCount() {

@@ -1,5 +1,6 @@
 package io.headrace.slimbase.registry;
 
+import io.headrace.slimbase.cold.LocalColdStore;
 import io.headrace.slimbase.engine.SlimEngine;
 import java.util.concurrent.ExecutorService;
 import org.apache.flink.api.common.typeutils.TypeSerializer;
@@ -28,6 +29,7 @@ public final class BackendContext<K> {
     private CloseableRegistry cancelRegistry;
     private LocalRecoveryConfig localRecovery;
     private ExecutorService ioExecutor;
+    private LocalColdStore coldStore;
 
     /** The parts that no backend can do without. */
     public BackendContext(
@@ -58,6 +60,12 @@ public final class BackendContext<K> {
         this.localRecovery = local;
         this.cancelRegistry = cancel;
         this.ioExecutor = executor;
+        return this;
+    }
+
+    /** Where state goes that memory has no room for; null: nowhere. */
+    public BackendContext<K> withFiles(LocalColdStore store) {
+        this.coldStore = store;
         return this;
     }
 
@@ -112,6 +120,11 @@ public final class BackendContext<K> {
 
     public LocalRecoveryConfig localRecovery() {
         return localRecovery;
+    }
+
+    /** Opens files of a restored checkpoint; null when everything has to be in memory. */
+    public LocalColdStore coldStore() {
+        return coldStore;
     }
 
     /** For transfers in the background; null in tests without one. */

@@ -78,7 +78,7 @@ final class CheckpointOperation implements SnapshotResultSupplier<KeyedStateHand
     @Override
     public SnapshotResult<KeyedStateHandle> get(CloseableRegistry cancel) throws Exception {
         try (LocalSnapshot local = environment.local.begin(checkpointId, sharing);
-                Uploader uploader = new Uploader(streams, cancel, local)) {
+                Uploader uploader = new Uploader(streams, cancel, local, resources.view)) {
             List<Placed> placed = place(uploader);
             Optional<HandleAndLocalPath> timers = writeTimers(uploader);
             SnapshotResult<StreamStateHandle> meta =
@@ -132,6 +132,7 @@ final class CheckpointOperation implements SnapshotResultSupplier<KeyedStateHand
                 uploadRows.add(i);
             } else {
                 uploader.copyLocally(part, rows[i].reference, resources.filter);
+                uploader.release(part);
             }
         }
         List<SegmentUpload.Result> results = environment.transfers.runAll(uploads);
@@ -157,9 +158,8 @@ final class CheckpointOperation implements SnapshotResultSupplier<KeyedStateHand
     }
 
     private FileReference ownReference(SegmentPart part, long bytes) {
-        long number = part.view.number();
-        String name = environment.backendUuid + "-" + number + ".slim";
-        return new FileReference(name, number, bytes, environment.keyGroupRange);
+        String name = environment.backendUuid + "-" + part.view.number() + ".slim";
+        return new FileReference(name, part.view.storedNumber(), bytes, environment.keyGroupRange);
     }
 
     /** The segment's confirmed file: its own, or the one that it was restored from. Null when it has none that may be used. */

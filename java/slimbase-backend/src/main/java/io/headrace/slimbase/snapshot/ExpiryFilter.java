@@ -6,8 +6,8 @@ import io.headrace.slimbase.file.ValueFilter;
 import io.headrace.slimbase.registry.StateInfo;
 import java.util.Collection;
 
-/** Leaves expired values out of files. A value with a time to live begins with its last access, 8 bytes big-endian. */
-final class ExpiryFilter implements ValueFilter {
+/** Leaves expired values out of files that are packed or merged. A value with a time to live begins with its last access, 8 bytes big-endian. */
+public final class ExpiryFilter implements ValueFilter {
     private static final int STATE_IDS = 1024;
     private static final int TIMESTAMP_BYTES = 8;
 
@@ -27,8 +27,8 @@ final class ExpiryFilter implements ValueFilter {
         return state.ttlMs() > 0 && state.kind().isWholeValue();
     }
 
-    /** Null when nothing expires. */
-    static ValueFilter of(Collection<StateInfo> states, long nowMs) {
+    /** As of a time in ms; null when nothing expires. */
+    public static ValueFilter of(Collection<StateInfo> states, long nowMs) {
         return states.stream().anyMatch(ExpiryFilter::expires) ? new ExpiryFilter(states, nowMs) : null;
     }
 

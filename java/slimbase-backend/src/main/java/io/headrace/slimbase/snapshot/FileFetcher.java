@@ -1,5 +1,8 @@
 package io.headrace.slimbase.snapshot;
 
+import io.headrace.slimbase.cold.LocalColdStore;
+import io.headrace.slimbase.engine.ColdFile;
+import io.headrace.slimbase.engine.KeyGroupSpan;
 import io.headrace.slimbase.engine.SlimBaseException;
 import io.headrace.slimbase.file.Block;
 import io.headrace.slimbase.file.EntryVisitor;
@@ -62,14 +65,7 @@ final class FileFetcher implements Callable<Void> {
         FileSource source = opening.open();
         cancel.registerCloseable(source);
         try (SegmentReader reader = SegmentReader.open(source)) {
-            if (reader.segmentNumber() != reference.segmentNumber()) {
-                throw new SlimBaseException(
-                        SlimBaseException.Kind.Corrupt,
-                        "file is another segment's, file=`" + source.name() + "`, segment=" + reader.segmentNumber()
-                                + ", expected_segment=" + reference.segmentNumber(),
-                        "restore an older checkpoint",
-                        null);
-            }
+            check(source.name(), reader.segmentNumber());
             RangeScan scan = reader.scan(range.getStartKeyGroup(), range.getEndKeyGroup());
             items.put(scan);
             for (int block = scan.firstBlock(); block <= scan.lastBlock(); block++) {
@@ -79,6 +75,30 @@ final class FileFetcher implements Callable<Void> {
         } finally {
             cancel.unregisterCloseable(source);
         }
+    }
+
+    private void check(String source, long segmentNumber) {
+        if (segmentNumber != reference.segmentNumber()) {
+            throw new SlimBaseException(
+                    SlimBaseException.Kind.Corrupt,
+                    "file is another segment's, file=`" + source + "`, segment=" + segmentNumber
+                            + ", expected_segment=" + reference.segmentNumber(),
+                    "restore an older checkpoint",
+                    null);
+        }
+    }
+
+    /** Opens the file where it lies instead of fetching it. */
+    ColdFile openInPlace(LocalColdStore store, long number) throws IOException {
+        KeyGroupSpan span = new KeyGroupSpan(range.getStartKeyGroup(), range.getNumberOfKeyGroups());
+        ColdFile file;
+        try {
+            file = store.restored(opening::open, number, span, reference.within(range));
+        } catch (FileNotFoundException | NoSuchFileException e) {
+            throw MetaReader.corrupt("file is missing", reference.name(), e);
+        }
+        check(reference.name(), file.storedNumber());
+        return file;
     }
 
     /** Applies the file's entries on the calling thread. */

@@ -30,6 +30,8 @@ import org.apache.flink.runtime.state.metainfo.StateMetaInfoSnapshot;
  */
 final class IncrementalRestore<K> {
     private static final int STATE_IDS = 1024;
+    /** What a byte of a file takes in memory, about: files are compressed and have no index. */
+    private static final double BYTES_IN_MEMORY = 1.6;
 
     private final BackendContext<K> context;
     private final RestoredState restored;
@@ -84,6 +86,10 @@ final class IncrementalRestore<K> {
         for (IncrementalKeyedStateHandle handle : handles) {
             plan(handle);
         }
+        if (isLarge()) {
+            openFiles();
+            return;
+        }
         try (RestoreTransfers transfers = new RestoreTransfers()) {
             for (Job job : jobs) {
                 transfers.submit(job.fetcher);
@@ -109,6 +115,33 @@ final class IncrementalRestore<K> {
             }
         }
         planTimers(handle, range, ids);
+    }
+
+    /** Whether the files hold more than memory is likely to have room for, and can be read as they are. */
+    private boolean isLarge() {
+        long bytes = 0;
+        for (Job job : jobs) {
+            if (!job.isTimers && !job.isReusable) {
+                return false;
+            }
+            bytes += job.isTimers ? 0 : job.reference.bytes();
+        }
+        return context.coldStore() != null && bytes * BYTES_IN_MEMORY > context.engine().freeBytes();
+    }
+
+    /** Takes the files as they are: the index in memory is their filters, values are read when they are asked for. */
+    private void openFiles() throws IOException, InterruptedException {
+        try (RestoreTransfers transfers = new RestoreTransfers()) {
+            for (Job job : jobs) {
+                if (job.isTimers) {
+                    transfers.submit(job.fetcher);
+                    applyTimers(job);
+                } else {
+                    long number = context.engine().takeNumber();
+                    context.engine().addRestoredFile(job.fetcher.openInPlace(context.coldStore(), number));
+                }
+            }
+        }
     }
 
     private static Map<String, StreamStateHandle> byName(List<HandleAndLocalPath> files) {

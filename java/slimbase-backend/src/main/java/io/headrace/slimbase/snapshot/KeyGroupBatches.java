@@ -14,11 +14,12 @@ import org.apache.flink.runtime.state.KeyGroupRange;
  * All sealed records by key group, in the order of the files, only the newest versions. Key groups are collected in batches of at most
  * {@link #BATCH_RECORDS} records (or one key group), each with one walk over the log.
  */
-final class KeyGroupBatches {
+final class KeyGroupBatches implements AutoCloseable {
     /** 16 MiB of addresses. */
     static final int BATCH_RECORDS = 2 << 20;
 
     private final RecordRuns runs;
+    private final ColdRecords cold;
     private final KeyGroupRange range;
     private final KeyGroupSort sort = new KeyGroupSort();
     /** Records of each key group of the range. */
@@ -35,6 +36,7 @@ final class KeyGroupBatches {
 
     KeyGroupBatches(List<SegmentView> views, KeyGroupRange range) {
         this.runs = RecordRuns.of(views);
+        this.cold = new ColdRecords(views);
         this.range = range;
         this.counts = new int[range.getNumberOfKeyGroups()];
         runs.forEach(record -> counts[Record.keyGroup(record) - range.getStartKeyGroup()]++);
@@ -51,9 +53,14 @@ final class KeyGroupBatches {
             loadBatch(index);
         }
         int from = starts[index - batchFirst];
-        int count = starts[index - batchFirst + 1] - from;
+        int inMemory = starts[index - batchFirst + 1] - from;
+        int inFiles = cold.load(keyGroup);
+        int count = inFiles + inMemory;
         records = records.length < count ? new long[count] : records;
-        System.arraycopy(batch, from, records, 0, count);
+        for (int i = 0; i < inFiles; i++) {
+            records[i] = cold.record(i);
+        }
+        System.arraycopy(batch, from, records, inFiles, inMemory);
         recordCount = sort.sort(records, count);
     }
 
@@ -84,6 +91,11 @@ final class KeyGroupBatches {
 
     long record(int index) {
         return records[index];
+    }
+
+    @Override
+    public void close() {
+        cold.close();
     }
 
     /** The first record of an identity, or where it would be. */

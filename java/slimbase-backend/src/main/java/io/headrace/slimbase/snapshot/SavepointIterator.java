@@ -271,6 +271,7 @@ final class SavepointIterator implements KeyValueStateIterator {
 
     @Override
     public void close() {
+        batches.close();
         if (pageKey != 0) {
             Memory.free(pageKey);
             pageKey = 0;

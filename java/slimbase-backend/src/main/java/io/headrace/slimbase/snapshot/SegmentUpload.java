@@ -39,9 +39,22 @@ final class SegmentUpload implements Callable<SegmentUpload.Result> {
         this.scope = scope;
     }
 
-    /** Null when the segment has nothing to keep. */
+    /** Null when the segment has nothing to keep. Afterwards its memory may go. */
     @Override
     public Result call() throws Exception {
+        try {
+            return part.view.file() == null ? pack() : copy();
+        } finally {
+            uploader.release(part);
+        }
+    }
+
+    private Result copy() throws Exception {
+        StreamStateHandle handle = uploader.writeFile(reference.localName(), scope, part.view.file()::writeTo);
+        return new Result(handle, part.view.file().bytes());
+    }
+
+    private Result pack() throws Exception {
         SegmentWriter writer = SegmentWriter.of(RecordRuns.of(part.view), filter);
         if (writer.isEmpty()) {
             return null;

@@ -51,7 +51,7 @@ public final class SlimCheckpointStrategy<K>
         SnapshotView view = context.engine().seal();
         List<SegmentPart> parts = new ArrayList<>(view.segments().size());
         for (SegmentView segment : view.segments()) {
-            parts.add(new SegmentPart(segment, (FileReference) segment.segment().tag()));
+            parts.add(new SegmentPart(segment, (FileReference) segment.tag()));
         }
         return new CheckpointResources(view, parts, timers, descriptions, history.confirmed());
     }

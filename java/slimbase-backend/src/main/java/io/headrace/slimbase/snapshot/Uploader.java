@@ -1,5 +1,6 @@
 package io.headrace.slimbase.snapshot;
 
+import io.headrace.slimbase.engine.SnapshotView;
 import io.headrace.slimbase.file.RecordRuns;
 import io.headrace.slimbase.file.SegmentWriter;
 import io.headrace.slimbase.file.ValueFilter;
@@ -39,18 +40,25 @@ final class Uploader implements AutoCloseable {
     private final CheckpointStreamFactory streams;
     private final CloseableRegistry cancel;
     private final LocalSnapshot local;
+    private final SnapshotView view;
     private final Queue<StateObject> written = new ConcurrentLinkedQueue<>();
     private final AtomicLong uploadedBytes = new AtomicLong();
     private boolean kept;
 
-    Uploader(CheckpointStreamFactory streams, CloseableRegistry cancel, LocalSnapshot local) {
+    Uploader(CheckpointStreamFactory streams, CloseableRegistry cancel, LocalSnapshot local, SnapshotView view) {
         this.streams = streams;
         this.cancel = cancel;
         this.local = local;
+        this.view = view;
     }
 
     SegmentUpload upload(SegmentPart part, FileReference reference, ValueFilter filter, CheckpointedStateScope scope) {
         return new SegmentUpload(this, part, reference, filter, scope);
+    }
+
+    /** Nothing more is read of the segment. */
+    void release(SegmentPart part) {
+        view.release(part.view);
     }
 
     /** Writes a file to the checkpoint, and a copy of it for local recovery. */
@@ -121,7 +129,9 @@ final class Uploader implements AutoCloseable {
     void copyLocally(SegmentPart part, FileReference reference, ValueFilter filter) {
         local.linkOrWrite(
                 reference.localName(),
-                out -> SegmentWriter.of(RecordRuns.of(part.view), filter).write(reference.segmentNumber(), out));
+                part.view.file() == null
+                        ? out -> SegmentWriter.of(RecordRuns.of(part.view), filter).write(reference.segmentNumber(), out)
+                        : part.view.file()::writeTo);
     }
 
     long uploadedBytes() {

@@ -52,6 +52,9 @@ class DifferentialTest {
     /** Little memory for one of the two SlimBases, so that it cleans for want of room. */
     private static final MemorySize LITTLE = MemorySize.ofMebiBytes(32);
 
+    /** So little for a third one that much of the state is in files. */
+    private static final long HARDLY_ANY = 1 << 20;
+
     @TempDir Path folder;
 
     private final MockTtlTimeProvider clock = new MockTtlTimeProvider();
@@ -95,6 +98,9 @@ class DifferentialTest {
         subjects.add(new Subject<>("rocksdb", new EmbeddedRocksDBStateBackend(true), keySerializer, clock, dir("rocksdb", seed)));
         subjects.add(new Subject<>("slimbase", SuiteBackends.slimBase(NativeMode.AUTO), keySerializer, clock, dir("slimbase", seed)));
         subjects.add(new Subject<>("slimbase-java", SuiteBackends.slimBase(NativeMode.OFF, LITTLE), keySerializer, clock, dir("slimbase-java", seed)));
+        subjects.add(
+                new Subject<>(
+                        "slimbase-files", SuiteBackends.slimBase(NativeMode.AUTO), keySerializer, clock, dir("slimbase-files", seed), HARDLY_ANY));
         try {
             new Run<>(subjects, keys, seed).all();
         } finally {

@@ -37,9 +37,10 @@ import org.apache.flink.streaming.api.operators.TimerSerializer;
 /** An operator of several subtasks on one kind of backend. */
 final class Subject<K> {
     static final int KEY_GROUPS = 12;
-    private static final long MEMORY_BYTES = 64L << 20;
+    static final long MEMORY_BYTES = 64L << 20;
 
     private final String name;
+    private final long memoryBytes;
     private final AbstractStateBackend backend;
     private final TypeSerializer<K> keySerializer;
     private final MockTtlTimeProvider clock;
@@ -89,7 +90,20 @@ final class Subject<K> {
 
     Subject(String name, AbstractStateBackend backend, TypeSerializer<K> keySerializer, MockTtlTimeProvider clock, Path folder)
             throws Exception {
+        this(name, backend, keySerializer, clock, folder, MEMORY_BYTES);
+    }
+
+    /** With so much managed memory for each subtask. */
+    Subject(
+            String name,
+            AbstractStateBackend backend,
+            TypeSerializer<K> keySerializer,
+            MockTtlTimeProvider clock,
+            Path folder,
+            long memoryBytes)
+            throws Exception {
         this.name = name;
+        this.memoryBytes = memoryBytes;
         this.backend = backend;
         this.keySerializer = keySerializer;
         this.clock = clock;
@@ -114,7 +128,7 @@ final class Subject<K> {
                     own.add(part);
                 }
             }
-            MockEnvironment environment = MockEnvironment.builder().setManagedMemorySize(MEMORY_BYTES).build();
+            MockEnvironment environment = MockEnvironment.builder().setManagedMemorySize(memoryBytes).build();
             subtasks.add(
                     new Subtask<>(
                             environment,

@@ -70,6 +70,16 @@ class EngineModelTest {
         return out;
     }
 
+    /** An engine that has a store for what memory has no room for. */
+    private static SlimEngine tiered(long budget, long seed) {
+        return new SlimEngine(
+                new MemoryBudget(budget),
+                new UnsafeAllocator(),
+                new KeyGroupSpan(FIRST, KEY_GROUPS),
+                id -> "state-" + id,
+                new MapColdStore(seed));
+    }
+
     private byte[] read(SlimEngine engine, Key key) {
         long record = engine.find(key.group, key.identity, load(key.bytes, keyMemory), key.bytes.length);
         return record == 0 ? null : content(engine, record, key.identity);
@@ -83,7 +93,11 @@ class EngineModelTest {
         long[] blocks = new long[4096];
         int count = engine.chain(record, blocks);
         assertTrue(count <= blocks.length);
-        ByteBuffer out = ByteBuffer.allocate(8 << 20);
+        int length = count;
+        for (int i = 0; i < count; i++) {
+            length += Memory.getInt(Record.valueAddress(blocks[i]));
+        }
+        ByteBuffer out = ByteBuffer.allocate(length);
         for (int i = count - 1; i >= 0; i--) {
             long block = Record.valueAddress(blocks[i]);
             out.put(bytes(block + 8, Memory.getInt(block)));
@@ -111,7 +125,12 @@ class EngineModelTest {
                                     content(engine, record, Record.identity(record))));
         }
         assertEquals(model.size(), walked.size());
-        assertEquals(model.size(), engine.recordCount(VALUE) + engine.recordCount(LIST));
+        for (Map.Entry<Key, byte[]> entry : model.entrySet()) {
+            assertArrayEquals(entry.getValue(), walked.get(entry.getKey()));
+        }
+        if (!engine.hasFiles()) {
+            assertEquals(model.size(), engine.recordCount(VALUE) + engine.recordCount(LIST));
+        }
     }
 
     /** What a file would hold: per key the newest whole value or tombstone and the pieces after it. */
@@ -170,10 +189,16 @@ class EngineModelTest {
         return out;
     }
 
+    /** Key bytes of the model's key `pick`; few are LARGE. */
+    private static byte[] keyBytes(int pick) {
+        byte[] bytes = new byte[pick % 200 == 50 ? 70_000 : 8 + pick % 13];
+        ByteBuffer.wrap(bytes).putInt(pick);
+        return bytes;
+    }
+
     private void step(SlimEngine engine, Map<Key, byte[]> model, Random random, int keys) {
         int pick = random.nextInt(keys);
-        byte[] keyBytes = new byte[pick % 50 == 0 ? 70_000 : 8 + pick % 13];
-        ByteBuffer.wrap(keyBytes).putInt(pick);
+        byte[] keyBytes = keyBytes(pick);
         int group = FIRST + pick % KEY_GROUPS;
         long key = load(keyBytes, keyMemory);
         int what = random.nextInt(10);
@@ -189,7 +214,7 @@ class EngineModelTest {
             }
             model.put(value, content);
         } else if (what < 6) {
-            assertEquals(model.remove(value) != null, engine.remove(group, VALUE, key, keyBytes.length));
+            checkRemoved(model.remove(value) != null, engine, engine.remove(group, VALUE, key, keyBytes.length));
         } else if (what < 9) {
             byte[] element = random(random, 3_000);
             engine.appendToList(group, LIST, key, keyBytes.length, load(element, valueMemory), element.length);
@@ -200,8 +225,14 @@ class EngineModelTest {
                 model.put(list, element);
             }
         } else {
-            assertEquals(model.remove(list) != null, engine.remove(group, LIST, key, keyBytes.length));
+            checkRemoved(model.remove(list) != null, engine, engine.remove(group, LIST, key, keyBytes.length));
         }
+    }
+
+    /** With files the engine does not read whether a key is there, and says yes where it may be. */
+    private static void checkRemoved(boolean expected, SlimEngine engine, boolean removed) {
+        assertTrue(removed || !expected);
+        assertTrue(expected || !removed || engine.hasFiles());
     }
 
     private static byte[] joined(byte[] before, byte[] element) {
@@ -246,6 +277,60 @@ class EngineModelTest {
         check(engine, model);
         late.forEach(each -> ((SnapshotView) each[0]).close());
         engine.close();
+    }
+
+    /** The same with a store below a memory that holds little of it; restored both into memory and as files that are read when needed. */
+    @ParameterizedTest
+    @ValueSource(longs = {11, 12, 13, 14, 15, 16, 17, 18})
+    void agreesWithAMapBeyondMemory(long seed) throws Exception {
+        System.out.println("seed " + seed);
+        Random random = new Random(seed);
+        int keys = 400 << random.nextInt(4);
+        long budget = (3L + random.nextInt(3)) << 19;
+        int operations = Integer.getInteger("slimbase.model.ops", 9_000);
+        SlimEngine engine = tiered(budget, seed);
+        Map<Key, byte[]> model = new HashMap<>();
+        ArrayDeque<Object[]> late = new ArrayDeque<>();
+        for (int i = 0; i < operations; i++) {
+            step(engine, model, random, keys);
+            for (int reads = random.nextInt(8) == 0 ? random.nextInt(200) : 0; reads > 0; reads--) {
+                int pick = (int) (keys * Math.pow(random.nextDouble(), 3));
+                Key key = new Key(FIRST + pick % KEY_GROUPS, random.nextBoolean() ? VALUE : LIST, keyBytes(pick));
+                assertArrayEquals(model.get(key), read(engine, key));
+            }
+            if (late.isEmpty() && random.nextInt(500) == 0) {
+                late.add(new Object[] {engine.seal(), new HashMap<>(model)});
+            }
+            if (!late.isEmpty() && random.nextInt(20) == 0) {
+                Object[] oldest = late.poll();
+                @SuppressWarnings("unchecked")
+                Map<Key, byte[]> then = (Map<Key, byte[]>) oldest[1];
+                SlimEngine copy = restoreTiered((SnapshotView) oldest[0], budget, random.nextLong());
+                check(copy, then);
+                if (random.nextInt(4) == 0) {
+                    engine = replace(engine, late, copy);
+                    model = new HashMap<>(then);
+                } else {
+                    copy.close();
+                }
+            }
+            if (i % 2_000 == 0) {
+                check(engine, model);
+            }
+        }
+        check(engine, model);
+        assertTrue(engine.hasFiles(), "memory was enough");
+        late.forEach(each -> ((SnapshotView) each[0]).close());
+        engine.close();
+    }
+
+    private static SlimEngine restoreTiered(SnapshotView snapshot, long budget, long seed) {
+        SlimEngine copy = tiered(budget, seed);
+        for (SegmentView view : snapshot.segments()) {
+            copy.addRestoredFile(new MapColdStore.MapColdFile(view.number(), MapColdStore.entries(view)));
+        }
+        snapshot.close();
+        return copy;
     }
 
     private SlimEngine replace(SlimEngine old, ArrayDeque<Object[]> late, SlimEngine restored) {

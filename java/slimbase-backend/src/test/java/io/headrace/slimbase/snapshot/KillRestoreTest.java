@@ -9,11 +9,15 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.RunnableFuture;
 import org.apache.flink.runtime.state.KeyedStateHandle;
 import org.apache.flink.runtime.state.SnapshotResult;
-import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Random lives of a job: checkpoints that complete, are aborted, fail or are cut short by a kill; then a restore at another parallelism. */
 class KillRestoreTest {
+    /** Most of the state is in files, and is read where it lies after a restore. */
+    private static final long HARDLY_ANY_BYTES = 1280 << 10;
+
     private static final int CYCLES = 100;
 
     @TempDir Path folder;
@@ -21,8 +25,9 @@ class KillRestoreTest {
     private long nextId = 1;
 
     /** After 100 kills and restores the state is right each time, no file is missing and none is left over. */
-    @Test
-    void hundredCycles() throws Exception {
+    @ParameterizedTest
+    @ValueSource(longs = {Subtask.MEMORY_BYTES, HARDLY_ANY_BYTES})
+    void hundredCycles(long memoryBytes) throws Exception {
         long seed = 20_261_125;
         Random random = new Random(seed);
         TestJobManager manager = new TestJobManager(folder, 2, 300);
@@ -31,7 +36,8 @@ class KillRestoreTest {
             String where = "seed=" + seed + " cycle=" + cycle;
             int parallelism = 1 + random.nextInt(4);
             try (TestJob job =
-                    new TestJob(new SlimBaseStateBackend(), parallelism, manager.handlesForRestore(), model, random, null)) {
+                    new TestJob(
+                            new SlimBaseStateBackend(), parallelism, manager.handlesForRestore(), model, random, null, memoryBytes)) {
                 if (cycle % 5 == 0) {
                     job.verify(where);
                 }

@@ -50,6 +50,7 @@ import org.apache.flink.streaming.api.operators.TimerSerializer;
 /** One subtask with a backend, a state of each kind and a timer queue. Keys are ints, values text. */
 final class Subtask implements AutoCloseable {
     static final int MAX_PARALLELISM = 16;
+    static final long MEMORY_BYTES = 256 << 20;
 
     private static final ValueStateDescriptor<String> VALUE = new ValueStateDescriptor<>("value", StringSerializer.INSTANCE);
     private static final ListStateDescriptor<String> LIST = new ListStateDescriptor<>("list", StringSerializer.INSTANCE);
@@ -62,13 +63,20 @@ final class Subtask implements AutoCloseable {
 
     Subtask(StateBackend factory, KeyGroupRange range, Collection<KeyedStateHandle> handles, LocalRecoveryConfig local)
             throws Exception {
+        this(factory, range, handles, local, MEMORY_BYTES);
+    }
+
+    /** With so much managed memory. */
+    Subtask(
+            StateBackend factory, KeyGroupRange range, Collection<KeyedStateHandle> handles, LocalRecoveryConfig local, long memoryBytes)
+            throws Exception {
         TestTaskStateManagerBuilder stateManager = TestTaskStateManager.builder();
         if (local != null) {
             stateManager.setLocalRecoveryConfig(local);
         }
         environment =
                 new MockEnvironmentBuilder()
-                        .setManagedMemorySize(256 << 20)
+                        .setManagedMemorySize(memoryBytes)
                         .setMaxParallelism(MAX_PARALLELISM)
                         .setTaskStateManager(stateManager.build())
                         .build();

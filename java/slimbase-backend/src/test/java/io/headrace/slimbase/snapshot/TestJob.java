@@ -43,13 +43,26 @@ final class TestJob implements AutoCloseable {
     /** `handles`: of all subtasks of the checkpoint that is restored. */
     TestJob(StateBackend factory, int parallelism, List<KeyedStateHandle> handles, Model model, Random random, LocalRecoveryConfig local)
             throws Exception {
+        this(factory, parallelism, handles, model, random, local, Subtask.MEMORY_BYTES);
+    }
+
+    /** With so much managed memory for each subtask. */
+    TestJob(
+            StateBackend factory,
+            int parallelism,
+            List<KeyedStateHandle> handles,
+            Model model,
+            Random random,
+            LocalRecoveryConfig local,
+            long memoryBytes)
+            throws Exception {
         this.model = model;
         this.random = random;
         try {
             for (int index = 0; index < parallelism; index++) {
                 KeyGroupRange range =
                         KeyGroupRangeAssignment.computeKeyGroupRangeForOperatorIndex(Subtask.MAX_PARALLELISM, parallelism, index);
-                subtasks.add(new Subtask(factory, range, intersecting(handles, range), local));
+                subtasks.add(new Subtask(factory, range, intersecting(handles, range), local, memoryBytes));
             }
         } catch (Exception e) {
             close();

@@ -40,7 +40,7 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
-/** What Flink's suites do not ask: ranges, clean-up of expired values, queries of other threads, the memory's limit, options. */
+/** What Flink's suites do not ask: ranges, clean-up of expired values, queries of other threads, options. */
 class StatesTest {
     private static final int KEY_GROUPS = 8;
 
@@ -163,23 +163,6 @@ class StatesTest {
         backend.setCurrentKey(199_500L);
         assertThat(sessions.value()).isEqualTo(value);
         assertThat(backend.numKeyValueStateEntries()).isLessThan(100_000);
-    }
-
-    /** State that does not fit fails with the state's name and what to do. */
-    @Test
-    void fullMemoryIsSaidClearly() throws Exception {
-        ValueState<String> large = state(new ValueStateDescriptor<>("profiles", StringSerializer.INSTANCE));
-        String value = "x".repeat(10_000);
-        assertThatThrownBy(
-                        () -> {
-                            for (long key = 0; key < 20_000; key++) {
-                                backend.setCurrentKey(key);
-                                large.update(value);
-                            }
-                        })
-                .isInstanceOf(SlimBaseException.class)
-                .hasMessageContaining("profiles")
-                .hasMessageContaining("taskmanager.memory.managed.size");
     }
 
     /** A query of another thread is answered when the task sets its next key. */

@@ -1,0 +1,299 @@
+package io.headrace.slimbase.engine;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CancellationException;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+
+/**
+ * Moves the oldest sealed segment to a file when memory runs short, and has files merged when they become many. Task thread; packing and merging
+ * are done in the background by the {@link ColdStore}.
+ *
+ * <p>One segment at a time: it is packed (it stays readable in memory meanwhile); then its file joins the tier; then the index lets go of the
+ * segment's records, in steps paid for by appends, and its chunks are freed. So what is in files is always older than what is in memory, which
+ * is what lookups rely on: what the index has, is the newest.
+ */
+final class Spiller {
+    /** Where less than this is alive, copying the rest is cheaper than a file. */
+    private static final double WORTH_PACKING = 0.5;
+    /** Bytes let go of for each byte appended. */
+    private static final int PACE = 8;
+    private static final long LEAST_STEP = 4 << 10;
+    /** How long an append waits for a file in the making before it gives up. */
+    private static final long PACK_WAIT_MS = 120_000;
+    /** After a failure, so long nothing is packed unless an append has to wait for it. */
+    private static final long RETRY_NS = TimeUnit.SECONDS.toNanos(5);
+
+    private final EngineMemory engine;
+    private final Log log;
+    private final Chunks chunks;
+    private final ColdTier tier;
+    private final Pins pins;
+    private final ColdStore store;
+
+    private Segment victim;
+    private Future<ColdFile> packing;
+    private long packPin;
+    private long offset;
+    private Future<List<ColdFile>> merging;
+    private List<ColdTier.Run> mergingRuns = List.of();
+    private long mergePin;
+    private RuntimeException failure;
+    private long failedAt;
+
+    long packedSegments;
+    long packedBytes;
+    long merges;
+    long mergedBytes;
+    long waitedNs;
+
+    Spiller(EngineMemory engine, Log log, Chunks chunks, ColdTier tier, Pins pins, ColdStore store) {
+        this.engine = engine;
+        this.log = log;
+        this.chunks = chunks;
+        this.tier = tier;
+        this.pins = pins;
+        this.store = store;
+    }
+
+    /** The segment whose file has joined the tier and that has not left memory yet, or null. */
+    Segment leaving() {
+        return packing == null ? victim : null;
+    }
+
+    /** Whether the record lies in the segment whose file has joined the tier and that has not left memory yet. */
+    boolean isLeaving(long record) {
+        if (leaving() != null) {
+            for (int i = 0; i < victim.chunkCount(); i++) {
+                long start = chunks.address(victim.chunk(i));
+                if (record >= start && record < start + chunks.used[victim.chunk(i)]) {
+                    return true;
+                }
+            }
+        }
+        return false;
+    }
+
+    /** Called before an append of so many bytes, and now and then by readers. */
+    void pay(long appendedBytes) {
+        if (merging != null && merging.isDone()) {
+            finishMerge();
+        }
+        if (packing != null) {
+            if (packing.isDone()) {
+                beginLetGo();
+            }
+        } else if (victim != null) {
+            letGo(Math.max(LEAST_STEP, appendedBytes * PACE));
+        } else if (engine.isUnderPressure() && (failure == null || System.nanoTime() - failedAt > RETRY_NS)) {
+            start(false);
+        }
+    }
+
+    /** Whether letting go of records or waiting for a file can give memory back. */
+    boolean makeProgress() {
+        if (merging != null && merging.isDone()) {
+            finishMerge();
+        }
+        if (packing == null && victim == null && !start(true)) {
+            return false;
+        }
+        if (packing != null) {
+            awaitPacking();
+        }
+        if (victim != null) {
+            letGo(Log.LAST_CHUNK);
+            return true;
+        }
+        return failure == null;
+    }
+
+    /** Why nothing can leave memory; null when it can. */
+    RuntimeException failure() {
+        return failure;
+    }
+
+    /** `now`: cleaning is done at once; otherwise appends pay for it. True when something was begun or given back. */
+    private boolean start(boolean now) {
+        if (log.oldestSealed() == null) {
+            log.nextEpoch();
+        }
+        Segment oldest = log.oldestSealed();
+        if (oldest == null) {
+            return false;
+        }
+        offset = 0;
+        Cleaner cleaner = engine.cleaner();
+        if (oldest.liveBytes < oldest.usedBytes * WORTH_PACKING) {
+            cleaner.begin(oldest);
+        }
+        if (cleaner.isCleaning(oldest)) {
+            if (!now) {
+                return false;
+            }
+            if (cleanNow(cleaner)) {
+                return true;
+            }
+            offset = cleaner.abandon();
+        }
+        oldest.leaving = true;
+        victim = oldest;
+        packPin = pins.pinSnapshot();
+        packing = store.pack(log.view(oldest));
+        return true;
+    }
+
+    /** False when there is no room to move what is alive. */
+    private static boolean cleanNow(Cleaner cleaner) {
+        try {
+            return cleaner.cleanNow();
+        } catch (SlimBaseException e) {
+            if (e.kind() != SlimBaseException.Kind.Throttled) {
+                throw e;
+            }
+            return false;
+        }
+    }
+
+    private void awaitPacking() {
+        long from = System.nanoTime();
+        try {
+            packing.get(PACK_WAIT_MS, TimeUnit.MILLISECONDS);
+        } catch (ExecutionException | CancellationException e) {
+            // beginLetGo meets it again
+        } catch (TimeoutException e) {
+            throw new SlimBaseException(
+                    SlimBaseException.Kind.Unavailable,
+                    "disk does not keep up, segment_bytes=" + victim.usedBytes + ", waited_ms=" + PACK_WAIT_MS,
+                    "use a faster disk for `io.tmp.dirs`, or raise `taskmanager.memory.managed.size`",
+                    e);
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            throw new SlimBaseException(
+                    SlimBaseException.Kind.Unavailable, "interrupted while a segment was packed, segment=" + victim.number(), null, e);
+        } finally {
+            waitedNs += System.nanoTime() - from;
+        }
+        beginLetGo();
+    }
+
+    private void beginLetGo() {
+        Future<ColdFile> done = packing;
+        packing = null;
+        pins.changed(packPin);
+        try {
+            ColdFile file = done.get();
+            failure = null;
+            packedSegments++;
+            packedBytes += file.bytes();
+            tier.addNewest(file);
+            engine.tierChanged();
+        } catch (ExecutionException | CancellationException | InterruptedException e) {
+            victim.leaving = false;
+            victim = null;
+            failedAt = System.nanoTime();
+            failure = e.getCause() instanceof RuntimeException ? (RuntimeException) e.getCause() : new IllegalStateException(e);
+        }
+    }
+
+    private void letGo(long bytes) {
+        long left = bytes;
+        while (left > 0) {
+            if (victim.chunkCount() == 0) {
+                Segment gone = victim;
+                victim = null;
+                log.leave(gone);
+                considerMerge();
+                return;
+            }
+            int chunk = victim.chunk(0);
+            if (offset >= chunks.used[chunk]) {
+                victim.removeFirstChunk();
+                victim.usedBytes -= chunks.used[chunk];
+                log.usedBytes -= chunks.used[chunk];
+                chunks.free(chunk);
+                engine.moved();
+                offset = 0;
+                continue;
+            }
+            long record = chunks.address(chunk) + offset;
+            long size = Record.size(record);
+            engine.letGo(record, Chunks.logical(chunk, offset), victim);
+            offset += size;
+            left -= size;
+        }
+    }
+
+    private void considerMerge() {
+        // While a segment is leaving, what continues its records must be able to tell its file from the others.
+        if (merging != null || victim != null) {
+            return;
+        }
+        int[] range = MergePolicy.choose(tier.runBytes());
+        if (range == null) {
+            return;
+        }
+        mergingRuns = new ArrayList<>();
+        for (int i = range[0]; i < range[1]; i++) {
+            mergingRuns.add(tier.run(i));
+        }
+        mergePin = pins.pinSnapshot();
+        merging = store.merge(tier.files(range[0], range[1]), range[0] == 0, log::takeNumber);
+    }
+
+    private void finishMerge() {
+        Future<List<ColdFile>> done = merging;
+        merging = null;
+        pins.changed(mergePin);
+        try {
+            List<ColdFile> merged = done.get();
+            merges++;
+            for (ColdFile file : merged) {
+                mergedBytes += file.bytes();
+            }
+            tier.replace(mergingRuns, merged);
+            engine.tierChanged();
+            mergingRuns = List.of();
+            considerMerge();
+        } catch (ExecutionException | CancellationException | InterruptedException e) {
+            // The files that were to be merged are as good as before; the next segment that leaves tries again.
+            mergingRuns = List.of();
+            failedAt = System.nanoTime();
+        }
+    }
+
+    /** Ends what is under way. Memory that somebody still reads in spite of that is not given back. */
+    void close() {
+        if (!store.end()) {
+            return;
+        }
+        end(packing, packPin);
+        end(merging, mergePin);
+        packing = null;
+        merging = null;
+    }
+
+    private void end(Future<?> job, long pin) {
+        if (job == null) {
+            return;
+        }
+        if (job.isDone() && !job.isCancelled()) {
+            closeMade(job);
+        }
+        pins.changed(pin);
+    }
+
+    /** Files that nobody has taken over. */
+    private static void closeMade(Future<?> job) {
+        try {
+            Object made = job.get();
+            List<?> files = made instanceof List ? (List<?>) made : List.of(made);
+            files.forEach(file -> ((ColdFile) file).close(true));
+        } catch (ExecutionException | InterruptedException e) {
+            // Nothing was made.
+        }
+    }
+}
