@@ -56,7 +56,7 @@ final class Cleaner {
         }
     }
 
-    /** Looks for a victim; called when a chunk is added and at barriers. */
+    /** Looks for a victim; called when a chunk is added and at barriers. Tombstones are cleaned out of memory only while no file may need them. */
     void choose() {
         if (victim != null) {
             return;
@@ -75,7 +75,7 @@ final class Cleaner {
                 log.closeSegment(); // what is garbage is in the open one: the next call may choose it
             }
             start(best);
-        } else if (log.tombstoneBytes > (log.liveBytes - log.tombstoneBytes) / 4 + slack) {
+        } else if (!engine.hasCold && log.tombstoneBytes > (log.liveBytes - log.tombstoneBytes) / 4 + slack) {
             Segment oldest = log.segments().firstEntry().getValue();
             start(oldest == log.open() || oldest.leaving ? null : oldest);
         } else {
