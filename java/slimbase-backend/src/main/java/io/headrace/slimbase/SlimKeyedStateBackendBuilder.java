@@ -119,6 +119,7 @@ final class SlimKeyedStateBackendBuilder<K> {
         group.gauge("promotions", tiers::promotions);
         group.gauge("packedBytes", tiers::packedBytes);
         group.gauge("mergedBytes", tiers::mergedBytes);
+        group.gauge("mergeFailures", tiers::mergeFailures);
         group.gauge("appendedBytes", tiers::appendedBytes);
         group.gauge("stallMs", tiers::stallMs);
     }

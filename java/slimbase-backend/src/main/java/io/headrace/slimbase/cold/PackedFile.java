@@ -86,11 +86,6 @@ final class PackedFile implements ColdFile {
     }
 
     @Override
-    public long entries() {
-        return lookup.entryCount();
-    }
-
-    @Override
     public long memoryBytes() {
         return lookup.memoryBytes();
     }

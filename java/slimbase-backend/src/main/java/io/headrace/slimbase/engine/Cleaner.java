@@ -149,6 +149,10 @@ final class Cleaner {
         }
     }
 
+    boolean isAtWork() {
+        return victim != null;
+    }
+
     boolean isCleaning(Segment segment) {
         return victim == segment;
     }

@@ -50,9 +50,6 @@ public interface ColdFile {
     /** Length in bytes. */
     long bytes();
 
-    /** Entries, tombstones included. */
-    long entries();
-
     /** Bytes of memory that filter and block index take. */
     long memoryBytes();
 

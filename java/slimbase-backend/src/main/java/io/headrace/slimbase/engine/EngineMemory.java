@@ -164,7 +164,9 @@ abstract class EngineMemory extends EngineRecords {
             if (spiller == null) {
                 cleaner.pay(size);
             } else {
-                cleanForOthers(() -> cleaner.pay(size));
+                if (cleaner.isAtWork()) {
+                    cleanForOthers(() -> cleaner.pay(size));
+                }
                 spiller.pay(size);
                 trimCache();
             }

@@ -48,6 +48,7 @@ final class Spiller {
     long packedBytes;
     long merges;
     long mergedBytes;
+    long mergeFailures;
     long waitedNs;
 
     Spiller(EngineMemory engine, Log log, Chunks chunks, ColdTier tier, Pins pins, ColdStore store) {
@@ -259,9 +260,9 @@ final class Spiller {
             mergingRuns = List.of();
             considerMerge();
         } catch (ExecutionException | CancellationException | InterruptedException e) {
-            // The files that were to be merged are as good as before; the next segment that leaves tries again.
+            // The files that were to be merged are as good as before; the next segment that leaves tries again. A lookup says what is wrong with one.
             mergingRuns = List.of();
-            failedAt = System.nanoTime();
+            mergeFailures++;
         }
     }
 

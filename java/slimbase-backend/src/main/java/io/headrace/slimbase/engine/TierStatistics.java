@@ -87,6 +87,11 @@ public final class TierStatistics {
         return spiller == null ? 0 : spiller.mergedBytes;
     }
 
+    /** Merges that ended with an error; their files stayed as they were. */
+    public long mergeFailures() {
+        return spiller == null ? 0 : spiller.mergeFailures;
+    }
+
     /** Appended to the log; bytes. What was written to files divided by it is the write amplification. */
     public long appendedBytes() {
         return log.appendedBytes;

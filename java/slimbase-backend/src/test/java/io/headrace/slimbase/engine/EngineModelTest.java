@@ -320,6 +320,7 @@ class EngineModelTest {
         }
         check(engine, model);
         assertTrue(engine.hasFiles(), "memory was enough");
+        assertEquals(0, engine.tierStatistics().mergeFailures());
         late.forEach(each -> ((SnapshotView) each[0]).close());
         engine.close();
     }

@@ -90,11 +90,6 @@ final class MapColdStore implements ColdStore {
         }
 
         @Override
-        public long entries() {
-            return entries.size();
-        }
-
-        @Override
         public long memoryBytes() {
             return 2L * entries.size();
         }
