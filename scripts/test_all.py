@@ -24,6 +24,10 @@ from bootstrap import find_jdk
 
 ROOT = Path(__file__).resolve().parent.parent
 NO_TESTS = 5  # pytest's exit code for an empty group
+TELLING = re.compile(
+    r"^(E  |FAILED|ERROR|stack: )|\[ERROR\]|panicked"
+)  # of a failed group, what is said again at the end
+TELLING_LINES = 80
 Counts = dict[str, int]
 
 
@@ -124,8 +128,8 @@ def groups(*, long: bool) -> list[Group]:
     ]
 
 
-def run_group(group: Group) -> tuple[Counts, bool]:
-    """Run one group; returns its counts by outcome and whether it ended well."""
+def run_group(group: Group) -> tuple[Counts, bool, list[str]]:
+    """Run one group; returns its counts by outcome, whether it ended well, and what it printed."""
     started = time.monotonic()
     print(f"\n=== {group.name} ===", flush=True)
     process = subprocess.Popen(
@@ -143,7 +147,7 @@ def run_group(group: Group) -> tuple[Counts, bool]:
     code = process.wait()
     counts = group.count(lines)
     print(f"=== {group.name}: {counts} in {time.monotonic() - started:.0f} s", flush=True)
-    return counts, code == 0 or (group.count is pytest_counts and code == NO_TESTS)
+    return counts, code == 0 or (group.count is pytest_counts and code == NO_TESTS), lines
 
 
 def main() -> int:
@@ -152,11 +156,15 @@ def main() -> int:
     parser.add_argument("--long", action="store_true", help="the whole numbers of kills and operations")
     total = {"passed": 0, "failed": 0, "error": 0, "skipped": 0}
     well = True
+    telling: list[str] = []
     for group in groups(long=parser.parse_args().long):
-        counts, ended_well = run_group(group)
-        well = well and ended_well
+        counts, ended_well, lines = run_group(group)
+        if not ended_well:
+            well = False
+            telling += [f"=== {group.name}, what failed ===\n", *filter(TELLING.search, lines)][: TELLING_LINES + 1]
         for key in total:
             total[key] += counts.get(key, 0)
+    print("".join(telling), end="")
     print(f"\n{total['passed']} passed, {total['failed'] + total['error']} failed, {total['skipped']} skipped")
     return 0 if well and total["passed"] else 1
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.cluster.conftest import pytest_collection_modifyitems, stack
+from tests.cluster.conftest import pytest_collection_modifyitems, pytest_runtest_makereport, stack
 
-__all__ = ["pytest_collection_modifyitems", "stack"]
+__all__ = ["pytest_collection_modifyitems", "pytest_runtest_makereport", "stack"]

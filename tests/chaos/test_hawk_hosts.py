@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
@@ -14,11 +15,11 @@ from headrace.core.rand import seeded
 from headrace.guard.lab import network
 from headrace.guard.lab.cluster import LabCluster, LabSetup
 from headrace.guard.lab.experiment import Experiment, Plan
+from headrace.guard.lab.faults import FAULTS
 from headrace.guard.lab.matrix import judge_all
 
 SEED = 20_261_125
 CASES = ("host_dead", "agent_stopped", "cut", "loss_40")
-DETECT_S_MAX = 5.0  # of a machine under load; what is promised is measured by bench/recovery.py
 
 
 @pytest.fixture(autouse=True)
@@ -41,5 +42,14 @@ def test_lost_hosts_are_replaced_and_noise_is_not_believed(tmp_path_factory: pyt
         plan = Plan(cases=CASES)
         outcome = Experiment(lab, plan, clock=clock, random=seeded(SEED), report=timelines.append).run()
     report = judge_all([outcome])
-    assert report.passed, report
-    assert all(timeline.spans().get("detect_s", 0) <= DETECT_S_MAX for timeline in timelines)
+    problems = [
+        f"{each.case} on {each.host}: {problem}, {each.spans}"
+        for each in report.judgements
+        for problem in each.problems
+    ]
+    assert (problems, report.books_problems) == ([], ())
+    assert report.passed
+    # Not how long it took, which bench/recovery.py measures, but who was first: the job restarts because of the verdict, not of Flink's own time-outs.
+    lost = [timeline for timeline in timelines if FAULTS[timeline.case].lost]
+    assert lost
+    assert all((each.verdict_ms or math.inf) <= (each.restarting_ms or 0) for each in lost)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -11,15 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 
 from headrace.core.clock import SystemClock
+from headrace.core.errors import HeadraceError
 from headrace.core.home import HOME_ENV, Endpoints, Home
 from headrace.stack.client import ask, status, stop_stack
 from headrace.stack.messages import ProcessStatus, Request, StackStatus
 
 COMMAND_TIMEOUT_S = 290  # below pytest's limit of 300 s, so that the command's own words are seen
 READY_TIMEOUT_S = 270
+SERIOUS = re.compile(r"\bERROR\b|\bWARN(ING)?\b|_crashed|Exception")
+DIAGNOSIS_LINES, DIAGNOSIS_WIDTH = 6, 300  # the end of a log that says what went wrong, and how much of a line
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,42 @@ class RunningStack:
     def wait_ready(self, *names: str, timeout_s: float = 120) -> None:
         """Block until these processes, or all, answer."""
         ask(self.home, Request("wait-ready", names, timeout_s), timeout_s=timeout_s + 5)
+
+    def flink_json(self, path: str) -> Any:
+        """What Flink's REST interface answers; a JobManager that is busy failing over may take long, callers have deadlines."""
+        return httpx.get(f"{self.endpoints.flink}{path}", timeout=60, trust_env=False).json()
+
+    def diagnosis(self) -> list[str]:
+        """A few lines for a failed test: each process, the last warnings of its log, each job with the last failure."""
+        return [*self._processes_lines(), *self._log_lines(), *self._job_lines()]
+
+    def _processes_lines(self) -> list[str]:
+        try:
+            return [
+                f"{row.name} {row.state} pid {row.pid} restarts {row.restarts} started {row.start_ms} ms"
+                for row in self.status().processes
+            ]
+        except HeadraceError as error:
+            return [f"no status: {error.message}"]
+
+    def _log_lines(self) -> list[str]:
+        lines = []
+        for log in sorted(self.home.logs.glob("*.log")):
+            text = log.read_text(errors="replace").splitlines()
+            bad = [line for line in text if SERIOUS.search(line)]
+            lines += [f"{log.stem}: {line[:DIAGNOSIS_WIDTH]}" for line in bad[-DIAGNOSIS_LINES:]]
+        return lines
+
+    def _job_lines(self) -> list[str]:
+        lines = []
+        try:
+            for job in self.flink_json("/jobs/overview")["jobs"]:
+                lines.append(f"job {job['name']} {job['state']} {job['tasks']}")
+                history = self.flink_json(f"/jobs/{job['jid']}/exceptions").get("exceptionHistory", {})
+                lines += [f"  {entry['stacktrace'][:DIAGNOSIS_WIDTH]}" for entry in history.get("entries", [])[:2]]
+        except (httpx.HTTPError, KeyError, ValueError) as error:
+            lines.append(f"Flink does not answer: {error!r}")
+        return lines
 
 
 def headrace(*words: str, home: Path, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:

@@ -45,10 +45,8 @@ def _submit(stack: RunningStack, name: str, script: str) -> str:
 
 
 def _wait(stack: RunningStack, job_id: str, state: str) -> None:
-    url = f"{stack.endpoints.flink}/jobs/{job_id}"
-
     def reached() -> bool:
-        now = httpx.get(url).json()["state"]
+        now = stack.flink_json(f"/jobs/{job_id}")["state"]
         assert now == state or now not in ("FINISHED", "FAILED", "CANCELED"), f"job is {now}"
         return bool(now == state)
 
@@ -57,9 +55,8 @@ def _wait(stack: RunningStack, job_id: str, state: str) -> None:
 
 def _task_manager_of(stack: RunningStack, job_id: str) -> str:
     """The TaskManager that runs the last vertex, which is the sink."""
-    base = f"{stack.endpoints.flink}/jobs/{job_id}"
-    vertex = httpx.get(base).json()["vertices"][-1]["id"]
-    return str(httpx.get(f"{base}/vertices/{vertex}").json()["subtasks"][0]["taskmanager-id"])
+    vertex = stack.flink_json(f"/jobs/{job_id}")["vertices"][-1]["id"]
+    return str(stack.flink_json(f"/jobs/{job_id}/vertices/{vertex}")["subtasks"][0]["taskmanager-id"])
 
 
 def _clickhouse(stack: RunningStack, table: str, more: str = "") -> str:
@@ -106,7 +103,7 @@ def test_clickhouse_bridges_a_restart_of_the_store(stack: RunningStack, olap: Ol
     stack.kill("olap")
     _wait(stack, job, "FINISHED")
     _assert_exact(olap, "sink_store")
-    failures = httpx.get(f"{stack.endpoints.flink}/jobs/{job}/exceptions").json()
+    failures = stack.flink_json(f"/jobs/{job}/exceptions")
     assert failures.get("exceptionHistory", {}).get("entries", []) == []
 
 
@@ -135,14 +132,13 @@ def test_rejected_rows_fail_the_job_with_a_hint(stack: RunningStack, olap: OlapC
     """A column that the store lacks ends the job with the store's words, the status and what to do."""
     olap.execute("CREATE TABLE sink_bad (id Int64) ENGINE = MergeTree ORDER BY id")
     job = _submit(stack, "sink-bad", _clickhouse(stack, "sink_bad", ", 'sink.retries' = '0'"))
-    url = f"{stack.endpoints.flink}/jobs/{job}"
 
     def failure() -> str:
-        history = httpx.get(f"{url}/exceptions").json().get("exceptionHistory", {}).get("entries", [])
+        history = stack.flink_json(f"/jobs/{job}/exceptions").get("exceptionHistory", {}).get("entries", [])
         return str(history[0]["stacktrace"]) if history else ""
 
     text = wait_until(failure, timeout_s=120, what="the job's failure", every_s=0.5)
-    httpx.patch(f"{url}?mode=cancel")
+    httpx.patch(f"{stack.endpoints.flink}/jobs/{job}?mode=cancel")
     assert "ClickHouse rejects the rows" in text
     assert "No such column name" in text
     assert "hint: compare the table's columns" in text
