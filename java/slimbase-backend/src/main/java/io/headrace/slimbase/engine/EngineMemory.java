@@ -42,6 +42,8 @@ abstract class EngineMemory extends EngineRecords {
     private int coldReads;
     boolean filtered;
     boolean restoring;
+    /** Whether the file being restored has so far gone to one segment, which then holds what the file holds. */
+    boolean restoredWhole;
     private int shortagesSeen;
 
     EngineMemory(MemoryBudget budget, Allocator allocator, KeyGroupSpan keyGroups, EngineListener listener, ColdStore store) {
@@ -231,6 +233,12 @@ abstract class EngineMemory extends EngineRecords {
         return budget.usedBytes() > budget.limitBytes() * SPILL_SHARE;
     }
 
+    /** Seals what is being written, so that it can leave memory. */
+    void sealOpen() {
+        log.nextEpoch();
+        restoredWhole = false;
+    }
+
     Cleaner cleaner() {
         return cleaner;
     }
@@ -256,7 +264,7 @@ abstract class EngineMemory extends EngineRecords {
             if (chunks.releaseUnread()) {
                 continue;
             }
-            if (!restoring && (spill() || cleaner.cleanNow())) {
+            if (spill() || !restoring && cleaner.cleanNow()) {
                 continue;
             }
             if (chunks.awaitUnread(SNAPSHOT_WAIT_MS)) {

@@ -167,6 +167,7 @@ public final class SlimEngine extends EngineMemory implements AutoCloseable {
     public void beginRestoredSegment() {
         log.closeSegment();
         restoring = true;
+        restoredWhole = true;
         ascendingGroup = -1;
     }
 
@@ -201,8 +202,11 @@ public final class SlimEngine extends EngineMemory implements AutoCloseable {
         }
         long record;
         if (found == 0) {
-            counts[identity]++;
-            record = insertNew(Record.header(keyGroup, identity), key, keyLength, valueLength);
+            // What was restored before may have left memory again: a piece of a list continues it there.
+            boolean continues = mayBeInFiles();
+            countNew(continues);
+            int continuing = continues ? Record.HAS_PREV | (chained ? Record.CHAINED : 0) : 0;
+            record = insertNew(Record.header(keyGroup, identity) | continuing, key, keyLength, valueLength);
         } else if (chained) {
             long head = Memory.getLong(lastSlot) & Chunks.ADDRESS_MASK;
             int header = Record.header(keyGroup, identity) | Record.CHAINED | Record.HAS_PREV;
@@ -221,6 +225,7 @@ public final class SlimEngine extends EngineMemory implements AutoCloseable {
         } else if (lastSlot != index.nowhere) {
             swing(header, 0, key, keyLength, 0);
         } else {
+            counts[lastIdentity] -= mayBeInFiles() ? 1 : 0;
             prepareInsert(Record.sizeOf(false, keyLength, 0));
             insert(append(header, 0, key, keyLength, 0));
         }
@@ -270,9 +275,9 @@ public final class SlimEngine extends EngineMemory implements AutoCloseable {
         tierChanged();
     }
 
-    /** The file's segment; null when it had nothing for this engine. It may be retired already, when memory is short. */
+    /** The file's segment; null when it had nothing for this engine or went to several. It may be retired already, when memory is short. */
     public Segment endRestoredSegment() {
-        Segment segment = log.open();
+        Segment segment = restoredWhole ? log.open() : null;
         log.closeSegment();
         restoring = false;
         // Files together hold more than what is alive, above all those of several former subtasks. Cleaning goes to a segment between the files.

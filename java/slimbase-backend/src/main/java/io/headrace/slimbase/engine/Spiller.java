@@ -120,7 +120,7 @@ final class Spiller {
     /** `now`: cleaning is done at once; otherwise appends pay for it. True when something was begun or given back. */
     private boolean start(boolean now) {
         if (log.oldestSealed() == null) {
-            log.nextEpoch();
+            engine.sealOpen();
         }
         Segment oldest = log.oldestSealed();
         if (oldest == null) {
@@ -128,7 +128,8 @@ final class Spiller {
         }
         offset = 0;
         Cleaner cleaner = engine.cleaner();
-        if (oldest.liveBytes < oldest.usedBytes * WORTH_PACKING) {
+        // Cleaning moves records to the open segment, and while a file is restored that is to hold just what the file holds.
+        if (oldest.liveBytes < oldest.usedBytes * WORTH_PACKING && !engine.restoring) {
             cleaner.begin(oldest);
         }
         if (cleaner.isCleaning(oldest)) {

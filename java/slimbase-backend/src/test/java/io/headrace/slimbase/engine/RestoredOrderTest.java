@@ -18,6 +18,7 @@ import org.junit.jupiter.api.Test;
 class RestoredOrderTest {
     private static final int KEY_GROUPS = 3;
     private static final int IDENTITIES = 3;
+    private static final long BYTES_BELOW_FILES = 512 << 10;
 
     private final long scratch = Memory.allocate(64);
 
@@ -144,6 +145,34 @@ class RestoredOrderTest {
                     counted[identity] = engine.recordCount(identity);
                 }
                 assertArrayEquals(counts, counted, "seed=" + seed);
+            }
+        }
+    }
+
+    /** Files that together are more than memory: what was restored first leaves it again, and the content is the same. */
+    @Test
+    void filesBeyondMemory() throws Exception {
+        for (int seed = 0; seed < 40; seed++) {
+            Random random = new Random(seed);
+            Map<String, Long> model = new TreeMap<>();
+            try (SlimEngine engine =
+                    new SlimEngine(
+                            new MemoryBudget(BYTES_BELOW_FILES),
+                            new UnsafeAllocator(),
+                            new KeyGroupSpan(0, KEY_GROUPS),
+                            id -> "s" + id,
+                            new MapColdStore(seed))) {
+                for (int number = 0; number < 5; number++) {
+                    List<Entry> file = file(random, 6_000, 2_000);
+                    sort(file);
+                    if (seed % 3 == 1) {
+                        Collections.shuffle(file, random);
+                    }
+                    restore(engine, file, seed % 2 == 0);
+                    file.forEach(entry -> model.compute(entry.name(), (name, old) -> entry.tombstone ? null : entry.value));
+                    assertEquals(model, content(engine), "seed=" + seed + " file=" + number);
+                }
+                assertTrue(engine.tierStatistics().packedBytes() > 0, "nothing left memory");
             }
         }
     }
