@@ -1,5 +1,7 @@
 package io.headrace.slimbase.snapshot;
 
+import io.headrace.slimbase.engine.ColdFile;
+import io.headrace.slimbase.engine.SegmentView;
 import io.headrace.slimbase.snapshot.CheckpointResources.SegmentPart;
 import java.util.ArrayList;
 import java.util.Collection;
@@ -126,6 +128,10 @@ final class CheckpointOperation implements SnapshotResultSupplier<KeyedStateHand
         CheckpointedStateScope scope = scope();
         for (int i = 0; i < rows.length; i++) {
             SegmentPart part = resources.segments.get(i);
+            if (rangeOf(part.view).getNumberOfKeyGroups() == 0) {
+                uploader.release(part);
+                continue;
+            }
             rows[i] = reuse(part);
             if (rows[i] == null) {
                 uploads.add(uploader.upload(part, ownReference(part, 0), resources.filter, scope));
@@ -159,7 +165,15 @@ final class CheckpointOperation implements SnapshotResultSupplier<KeyedStateHand
 
     private FileReference ownReference(SegmentPart part, long bytes) {
         String name = environment.backendUuid + "-" + part.view.number() + ".slim";
-        return new FileReference(name, part.view.storedNumber(), bytes, environment.keyGroupRange);
+        return new FileReference(name, part.view.storedNumber(), bytes, rangeOf(part.view));
+    }
+
+    /** The key groups that count. A file of a checkpoint that was restored to fewer key groups has old versions of others, and is copied with them. */
+    private KeyGroupRange rangeOf(SegmentView view) {
+        ColdFile file = view.file();
+        return file == null
+                ? environment.keyGroupRange
+                : environment.keyGroupRange.getIntersection(KeyGroupRange.of(file.firstKeyGroup(), file.lastKeyGroup()));
     }
 
     /** The segment's confirmed file: its own, or the one that it was restored from. Null when it has none that may be used. */
