@@ -87,6 +87,7 @@ final class SlimKeyedStateBackendBuilder<K> {
                     new SlimKeyedStateBackend<>(
                             baseParameters(cancelRegistry), context, new SlimCheckpointStrategy<>(context, restored), resources);
             addMetrics(budget, engine.tierStatistics());
+            addRestoreMetrics(store);
             LOG.info(
                     "backend built, operator=`{}`, key_groups={}, budget_bytes={}, native={}",
                     parameters.getOperatorIdentifier(),
@@ -122,6 +123,13 @@ final class SlimKeyedStateBackendBuilder<K> {
         group.gauge("mergeFailures", tiers::mergeFailures);
         group.gauge("appendedBytes", tiers::appendedBytes);
         group.gauge("stallMs", tiers::stallMs);
+    }
+
+    private void addRestoreMetrics(LocalColdStore store) {
+        MetricGroup group = parameters.getMetricGroup().addGroup("slimbase");
+        group.gauge("restoredFilesLeft", store::restoredFilesLeft);
+        group.gauge("rangeFetches", store::rangeFetches);
+        group.gauge("rangeFetchedBytes", store::rangeFetchedBytes);
     }
 
     /** One of the machine's folders for temporary files, in turn. */

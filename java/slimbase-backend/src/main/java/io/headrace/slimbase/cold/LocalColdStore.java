@@ -4,7 +4,9 @@ import io.headrace.slimbase.engine.ColdFile;
 import io.headrace.slimbase.engine.ColdStore;
 import io.headrace.slimbase.engine.KeyGroupSpan;
 import io.headrace.slimbase.engine.SegmentView;
+import io.headrace.slimbase.file.CachedSource;
 import io.headrace.slimbase.file.EntryCursor;
+import io.headrace.slimbase.file.ExtentCache;
 import io.headrace.slimbase.file.FileMerge;
 import io.headrace.slimbase.file.FileSource;
 import io.headrace.slimbase.file.FileSources;
@@ -24,6 +26,7 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.LongSupplier;
 import java.util.function.Supplier;
 import org.apache.flink.util.FileUtils;
@@ -41,17 +44,19 @@ public final class LocalColdStore implements ColdStore {
     private static final int BUFFER_BYTES = 1 << 20;
     /** A segment is packed, and a piece of a merge read, in far less. */
     private static final int END_WAIT_S = 30;
-
-    /** Opens a file of a checkpoint. */
-    public interface Opening {
-        FileSource open() throws IOException;
-    }
+    /**
+     * Disk that ranges of restored files take until the files are copied: 256 extents, so that the footers of a hundred files and the blocks in use stay. It is
+     * little beside the files, whose copies the same disk has to hold.
+     */
+    private static final long RANGES_BYTES = 256L * ExtentCache.EXTENT_BYTES;
 
     private final Path directory;
     private final Supplier<ValueFilter> filters;
     private final LookupBuffers buffers = new LookupBuffers();
     private final ExecutorService packer = background("slimbase-pack");
     private final ExecutorService merger = background("slimbase-merge");
+    private final AtomicInteger restoredLeft = new AtomicInteger();
+    private ExtentCache ranges;
     private volatile boolean closed;
 
     /**
@@ -101,19 +106,46 @@ public final class LocalColdStore implements ColdStore {
     }
 
     /**
-     * Opens a file of a restored checkpoint where it lies and copies it to this machine in the background.
+     * Opens a file of a restored checkpoint where it lies and copies it to this machine in the background. Any thread.
      *
-     * @param opening opens the checkpoint's file; called from several threads
      * @param number that nothing else of the engine has
      * @param span the key groups that count
      * @throws IOException when the file cannot be opened
      */
-    public ColdFile restored(Opening opening, long number, KeyGroupSpan span, Object tag) throws IOException {
+    public ColdFile restored(CheckpointFile stored, long number, KeyGroupSpan span, Object tag) throws IOException {
         Files.createDirectories(directory);
-        RestoredPlace place = new RestoredPlace(opening, path(number));
+        RestoredPlace place = new RestoredPlace(stored, path(number), stored.isFar() ? rangesOf(stored) : null);
         ColdFile file = PackedFile.open(place, number, buffers, new PackedFile.Origin(tag, span));
-        merger.execute(place::localize);
+        restoredLeft.incrementAndGet();
+        merger.execute(
+                () -> {
+                    if (place.localize()) {
+                        restoredLeft.decrementAndGet();
+                    }
+                });
         return file;
+    }
+
+    private synchronized CachedSource rangesOf(CheckpointFile stored) throws IOException {
+        if (ranges == null) {
+            ranges = new ExtentCache(directory.resolve("restored.ranges"), RANGES_BYTES);
+        }
+        return new CachedSource(stored.name(), stored.bytes(), stored.opening(), ranges, TimeUnit.NANOSECONDS::sleep);
+    }
+
+    /** Restored files that are still read from their checkpoint. */
+    public int restoredFilesLeft() {
+        return restoredLeft.get();
+    }
+
+    /** How often ranges of restored files were fetched from a distributed file system. */
+    public synchronized long rangeFetches() {
+        return ranges == null ? 0 : ranges.fetches();
+    }
+
+    /** Bytes of these ranges. */
+    public synchronized long rangeFetchedBytes() {
+        return ranges == null ? 0 : ranges.fetchedBytes();
     }
 
     @Override
@@ -157,6 +189,9 @@ public final class LocalColdStore implements ColdStore {
     @Override
     public void close() {
         buffers.close();
+        synchronized (this) {
+            IOUtils.closeQuietly(ranges);
+        }
         FileUtils.deleteDirectoryQuietly(directory.toFile());
     }
 

@@ -1,30 +1,35 @@
 package io.headrace.slimbase.cold;
 
+import io.headrace.slimbase.engine.SlimBaseException;
 import io.headrace.slimbase.file.FileSource;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 
-/** Reads a restored file: from the checkpoint until its copy is there. One thread. */
+/**
+ * Reads a restored file: from the checkpoint until its copy is there, then from that. One thread. A read that fails in the checkpoint while the copy
+ * was finished is done there, since the checkpoint may go from that moment on.
+ */
 final class MovingSource implements FileSource {
     private final RestoredPlace place;
-    private final boolean startedLocal;
     private FileSource now;
-    private boolean moved;
+    private boolean isLocal;
 
+    /** `now` is how the file is read as long as it has no copy. */
     MovingSource(RestoredPlace place, FileSource now) {
         this.place = place;
-        this.startedLocal = place.isLocal();
         this.now = now;
     }
 
-    private FileSource source() throws IOException {
-        if (!moved && !startedLocal && place.isLocal()) {
-            FileSource local = place.openNow();
-            now.close();
-            now = local;
-            moved = true;
+    /** Goes to the copy, if there is one that is not yet read; false when nothing changed. */
+    private boolean move() throws IOException {
+        if (isLocal || !place.isLocal()) {
+            return false;
         }
-        return now;
+        FileSource local = place.openCopy();
+        place.closeFar(now);
+        now = local;
+        isLocal = true;
+        return true;
     }
 
     @Override
@@ -39,12 +44,22 @@ final class MovingSource implements FileSource {
 
     @Override
     public void read(long position, byte[] to, int offset, int bytes) throws IOException {
-        source().read(position, to, offset, bytes);
+        read(position, ByteBuffer.wrap(to, offset, bytes));
     }
 
     @Override
     public void read(long position, ByteBuffer to) throws IOException {
-        source().read(position, to);
+        move();
+        int start = to.position();
+        try {
+            now.read(position, to);
+        } catch (IOException | SlimBaseException e) {
+            if (!move()) {
+                throw e;
+            }
+            to.position(start);
+            now.read(position, to);
+        }
     }
 
     @Override
@@ -53,7 +68,16 @@ final class MovingSource implements FileSource {
     }
 
     @Override
+    public boolean forget(long position, long bytes) {
+        return now.forget(position, bytes);
+    }
+
+    @Override
     public void close() throws IOException {
-        now.close();
+        if (isLocal) {
+            now.close();
+        } else {
+            place.closeFar(now);
+        }
     }
 }

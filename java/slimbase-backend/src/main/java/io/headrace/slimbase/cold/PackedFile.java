@@ -22,7 +22,13 @@ final class PackedFile implements ColdFile {
 
     /** Where the file is: opened again for each reader besides the task thread. */
     interface Place {
+        /** For reading here and there. */
         FileSource open() throws IOException;
+
+        /** For reading most of it once, from front to back: what is read is not kept. */
+        default FileSource openInOrder() throws IOException {
+            return open();
+        }
 
         /** The file is not wanted any more. */
         void delete();
@@ -130,22 +136,18 @@ final class PackedFile implements ColdFile {
 
     @Override
     public Cursor cursor(int keyGroup) {
-        return FileWork.run("file of state cannot be read", name, READ_HINT, () -> new KeyGroupCursor(reader(), keyGroup, this::unreadable));
-    }
-
-    private SegmentReader reader() throws IOException {
-        return SegmentReader.open(place.open());
+        return FileWork.run("file of state cannot be read", name, READ_HINT, () -> new KeyGroupCursor(SegmentReader.open(place.open()), keyGroup, this::unreadable));
     }
 
     /** All entries that count, for another thread. */
     EntryCursor scan() throws IOException {
-        return new EntryCursor(reader(), firstKeyGroup(), lastKeyGroup());
+        return new EntryCursor(SegmentReader.open(place.openInOrder()), firstKeyGroup(), lastKeyGroup());
     }
 
     @Override
     public void writeTo(OutputStream out) throws IOException {
         byte[] buffer = new byte[COPY_BYTES];
-        try (FileSource source = place.open()) {
+        try (FileSource source = place.openInOrder()) {
             long left = source.length();
             for (long at = 0; left > 0; ) {
                 int bytes = (int) Math.min(left, buffer.length);

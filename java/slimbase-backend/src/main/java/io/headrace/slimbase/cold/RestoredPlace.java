@@ -1,5 +1,7 @@
 package io.headrace.slimbase.cold;
 
+import io.headrace.slimbase.engine.SlimBaseException;
+import io.headrace.slimbase.file.CachedSource;
 import io.headrace.slimbase.file.FileSource;
 import io.headrace.slimbase.file.FileSources;
 import java.io.BufferedOutputStream;
@@ -19,14 +21,18 @@ final class RestoredPlace implements PackedFile.Place {
     private static final Logger LOG = LoggerFactory.getLogger(RestoredPlace.class);
     private static final int COPY_BYTES = 1 << 20;
 
-    private final LocalColdStore.Opening remote;
+    private final CheckpointFile file;
+    /** For all who read here and there while there is no copy; null when the file is near. */
+    private final CachedSource ranges;
+
     private final Path path;
     private volatile boolean isLocal;
     private volatile boolean isDeleted;
 
-    RestoredPlace(LocalColdStore.Opening remote, Path path) {
-        this.remote = remote;
+    RestoredPlace(CheckpointFile file, Path path, CachedSource ranges) {
+        this.file = file;
         this.path = path;
+        this.ranges = ranges;
     }
 
     boolean isLocal() {
@@ -35,17 +41,59 @@ final class RestoredPlace implements PackedFile.Place {
 
     @Override
     public FileSource open() throws IOException {
-        return new MovingSource(this, openNow());
+        if (isLocal) {
+            return openCopy();
+        }
+        return new MovingSource(this, ranges != null ? ranges : file.open());
     }
 
-    FileSource openNow() throws IOException {
-        return isLocal ? FileSources.local(path) : remote.open();
+    @Override
+    public FileSource openInOrder() throws IOException {
+        return isLocal ? openCopy() : new MovingSource(this, file.open());
     }
 
-    /** Copies the file to this machine; when that fails, it is read where it lies. */
-    void localize() {
+    FileSource openCopy() throws IOException {
+        return FileSources.local(path);
+    }
+
+    /** Closes what read the checkpoint's file, unless others read with it. */
+    void closeFar(FileSource source) throws IOException {
+        if (source != ranges) {
+            source.close();
+        }
+    }
+
+    /**
+     * Copies the file to this machine; when that fails, it is read where it lies.
+     *
+     * @return whether there is a copy, or none is needed any more
+     */
+    boolean localize() {
         Path part = path.resolveSibling(path.getFileName() + ".part");
-        try (FileSource source = remote.open();
+        try {
+            copy(part);
+            if (!isDeleted) {
+                Files.move(part, path, StandardCopyOption.ATOMIC_MOVE);
+                isLocal = true;
+            }
+        } catch (IOException | SlimBaseException e) {
+            if (!Thread.currentThread().isInterrupted()) {
+                LOG.warn("restored file is read from the checkpoint, since it cannot be copied, file=`{}`, path=`{}`", file.name(), path, e);
+            }
+        }
+        if (isDeleted || !isLocal) {
+            deleteQuietly(part);
+        } else {
+            releaseRanges();
+        }
+        if (isDeleted) {
+            deleteQuietly(path);
+        }
+        return isDeleted || isLocal;
+    }
+
+    private void copy(Path part) throws IOException {
+        try (FileSource source = file.open();
                 OutputStream out = new BufferedOutputStream(Files.newOutputStream(part), COPY_BYTES)) {
             byte[] buffer = new byte[COPY_BYTES];
             for (long at = 0; at < source.length() && !isDeleted; ) {
@@ -54,26 +102,20 @@ final class RestoredPlace implements PackedFile.Place {
                 out.write(buffer, 0, bytes);
                 at += bytes;
             }
-            out.flush();
-            if (!isDeleted) {
-                Files.move(part, path, StandardCopyOption.ATOMIC_MOVE);
-                isLocal = true;
-            }
-        } catch (IOException e) {
-            LOG.warn("restored file is read from the checkpoint, since it cannot be copied, path=`{}`", path, e);
-        }
-        if (isDeleted || !isLocal) {
-            deleteQuietly(part);
-        }
-        if (isDeleted) {
-            deleteQuietly(path);
         }
     }
 
     @Override
     public void delete() {
         isDeleted = true;
+        releaseRanges();
         deleteQuietly(path);
+    }
+
+    private void releaseRanges() {
+        if (ranges != null) {
+            ranges.release();
+        }
     }
 
     private static void deleteQuietly(Path file) {

@@ -37,6 +37,8 @@ public final class ExtentCache implements Closeable {
     private long hits;
     private long misses;
     private long localFailures;
+    private long fetches;
+    private long fetchedBytes;
     private boolean isClosed;
 
     /**
@@ -157,6 +159,22 @@ public final class ExtentCache implements Closeable {
                 drop(slot);
             }
         }
+    }
+
+    /** Counts a fetch of extents from where the files are. */
+    synchronized void fetched(long bytes) {
+        fetches++;
+        fetchedBytes += bytes;
+    }
+
+    /** How often extents were fetched. */
+    public synchronized long fetches() {
+        return fetches;
+    }
+
+    /** Bytes that were fetched. */
+    public synchronized long fetchedBytes() {
+        return fetchedBytes;
     }
 
     /** Reads that were served. */

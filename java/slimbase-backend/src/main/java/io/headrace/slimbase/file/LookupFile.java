@@ -52,7 +52,7 @@ public final class LookupFile implements Closeable {
         try {
             return LookupIndex.read(source);
         } catch (SlimBaseException e) {
-            if (source.forget(0, source.length())) {
+            if (e.kind() == SlimBaseException.Kind.Corrupt && source.forget(0, source.length())) {
                 return LookupIndex.read(source);
             }
             throw e;
@@ -150,7 +150,7 @@ public final class LookupFile implements Closeable {
         try {
             load(block, offset, (int) bytes);
         } catch (SlimBaseException e) {
-            if (!source.forget(offset, bytes)) {
+            if (e.kind() != SlimBaseException.Kind.Corrupt || !source.forget(offset, bytes)) {
                 throw e;
             }
             load(block, offset, (int) bytes);

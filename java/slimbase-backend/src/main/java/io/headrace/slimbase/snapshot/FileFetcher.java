@@ -1,5 +1,6 @@
 package io.headrace.slimbase.snapshot;
 
+import io.headrace.slimbase.cold.CheckpointFile;
 import io.headrace.slimbase.cold.LocalColdStore;
 import io.headrace.slimbase.engine.ColdFile;
 import io.headrace.slimbase.engine.KeyGroupSpan;
@@ -25,24 +26,19 @@ import org.apache.flink.runtime.state.KeyGroupRange;
 final class FileFetcher implements Callable<Void> {
     static final int AHEAD = 128;
 
-    /** Opens the file; called on the transfer thread. */
-    interface Opening {
-        FileSource open() throws IOException;
-    }
-
     private final FileReference reference;
     private final KeyGroupRange range;
-    private final Opening opening;
+    private final CheckpointFile file;
     private final CloseableRegistry cancel;
     /** A scan, then blocks, then {@link #END}; or at any time an exception. */
     private final BlockingQueue<Object> items = new ArrayBlockingQueue<>(AHEAD);
 
     private static final Object END = new Object();
 
-    FileFetcher(FileReference reference, KeyGroupRange range, Opening opening, CloseableRegistry cancel) {
+    FileFetcher(FileReference reference, KeyGroupRange range, CheckpointFile file, CloseableRegistry cancel) {
         this.reference = reference;
         this.range = range;
-        this.opening = opening;
+        this.file = file;
         this.cancel = cancel;
     }
 
@@ -62,7 +58,7 @@ final class FileFetcher implements Callable<Void> {
     }
 
     private void fetch() throws IOException, InterruptedException {
-        FileSource source = opening.open();
+        FileSource source = file.open();
         cancel.registerCloseable(source);
         try (SegmentReader reader = SegmentReader.open(source)) {
             check(source.name(), reader.segmentNumber());
@@ -91,14 +87,19 @@ final class FileFetcher implements Callable<Void> {
     /** Opens the file where it lies instead of fetching it. */
     ColdFile openInPlace(LocalColdStore store, long number) throws IOException {
         KeyGroupSpan span = new KeyGroupSpan(range.getStartKeyGroup(), range.getNumberOfKeyGroups());
-        ColdFile file;
+        ColdFile opened;
         try {
-            file = store.restored(opening::open, number, span, reference.within(range));
+            opened = store.restored(file, number, span, reference.within(range));
         } catch (FileNotFoundException | NoSuchFileException e) {
             throw MetaReader.corrupt("file is missing", reference.name(), e);
         }
-        check(reference.name(), file.storedNumber());
-        return file;
+        try {
+            check(reference.name(), opened.storedNumber());
+        } catch (SlimBaseException e) {
+            opened.close(true);
+            throw e;
+        }
+        return opened;
     }
 
     /** Applies the file's entries on the calling thread. */

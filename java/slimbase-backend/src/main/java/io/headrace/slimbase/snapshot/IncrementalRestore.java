@@ -1,10 +1,11 @@
 package io.headrace.slimbase.snapshot;
 
+import io.headrace.slimbase.cold.CheckpointFile;
+import io.headrace.slimbase.engine.ColdFile;
 import io.headrace.slimbase.engine.Segment;
 import io.headrace.slimbase.engine.SlimBaseException;
 import io.headrace.slimbase.engine.SlimEngine;
 import io.headrace.slimbase.file.EntryVisitor;
-import io.headrace.slimbase.file.FileSources;
 import io.headrace.slimbase.registry.BackendContext;
 import io.headrace.slimbase.registry.StateInfo;
 import io.headrace.slimbase.registry.StateKind;
@@ -15,6 +16,8 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Future;
 import org.apache.flink.runtime.state.IncrementalKeyedStateHandle;
 import org.apache.flink.runtime.state.IncrementalKeyedStateHandle.HandleAndLocalPath;
 import org.apache.flink.runtime.state.IncrementalLocalKeyedStateHandle;
@@ -23,6 +26,7 @@ import org.apache.flink.runtime.state.KeyGroupRange;
 import org.apache.flink.runtime.state.RegisteredKeyValueStateBackendMetaInfo;
 import org.apache.flink.runtime.state.StreamStateHandle;
 import org.apache.flink.runtime.state.metainfo.StateMetaInfoSnapshot;
+import org.apache.flink.util.ExceptionUtils;
 
 /**
  * Restores our own checkpoints, of one subtask or of several after a rescale. Files are fetched in parallel and applied one after the other, each
@@ -129,18 +133,55 @@ final class IncrementalRestore<K> {
         return context.coldStore() != null && bytes * BYTES_IN_MEMORY > context.engine().freeBytes();
     }
 
-    /** Takes the files as they are: the index in memory is their filters, values are read when they are asked for. */
+    /**
+     * Takes the files as they are: the index in memory is their filters, values are read when they are asked for. Several are opened at once, since
+     * opening one at a store that is far away is waiting.
+     */
     private void openFiles() throws IOException, InterruptedException {
+        List<Future<ColdFile>> opened = new ArrayList<>();
         try (RestoreTransfers transfers = new RestoreTransfers()) {
+            for (Job job : jobs) {
+                if (!job.isTimers) {
+                    long number = context.engine().takeNumber();
+                    opened.add(transfers.submit(() -> job.fetcher.openInPlace(context.coldStore(), number)));
+                }
+            }
+            while (!opened.isEmpty()) {
+                ColdFile file = await(opened.get(0));
+                opened.remove(0);
+                context.engine().addRestoredFile(file);
+            }
             for (Job job : jobs) {
                 if (job.isTimers) {
                     transfers.submit(job.fetcher);
                     applyTimers(job);
-                } else {
-                    long number = context.engine().takeNumber();
-                    context.engine().addRestoredFile(job.fetcher.openInPlace(context.coldStore(), number));
                 }
             }
+        } finally {
+            // Nothing runs any more; files of a failed restore that the engine does not have.
+            opened.forEach(IncrementalRestore::closeIfOpened);
+        }
+    }
+
+    private static ColdFile await(Future<ColdFile> file) throws IOException, InterruptedException {
+        try {
+            return file.get();
+        } catch (ExecutionException e) {
+            ExceptionUtils.rethrowIOException(e.getCause());
+            throw new AssertionError("always thrown before", e);
+        }
+    }
+
+    private static void closeIfOpened(Future<ColdFile> file) {
+        if (!file.isDone() || file.isCancelled()) {
+            return;
+        }
+        try {
+            file.get().close(true);
+        } catch (ExecutionException e) {
+            // It was not opened.
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
         }
     }
 
@@ -151,41 +192,36 @@ final class IncrementalRestore<K> {
     }
 
     private FileFetcher fetcher(IncrementalKeyedStateHandle handle, FileReference file, FileReference ours, StreamStateHandle remote) {
-        FileFetcher.Opening opening;
+        CheckpointFile stored;
         if (handle instanceof IncrementalLocalKeyedStateHandle) {
-            opening = local(handle, file.localName());
+            stored = local(handle, file.localName());
         } else {
             if (remote == null) {
                 throw MetaReader.corrupt("manifest names a file that the checkpoint lacks", file.name(), null);
             }
-            opening = remote(remote, file.name());
+            stored = CheckpointFile.stored(file.name(), remote);
         }
-        return new FileFetcher(file, ours.range(), opening, context.cancelRegistry());
+        return new FileFetcher(file, ours.range(), stored, context.cancelRegistry());
     }
 
-    private static FileFetcher.Opening local(IncrementalKeyedStateHandle handle, String name) {
+    private static CheckpointFile local(IncrementalKeyedStateHandle handle, String name) {
         Path directory = ((IncrementalLocalKeyedStateHandle) handle).getDirectoryStateHandle().getDirectory();
-        return () -> FileSources.local(directory.resolve(name));
-    }
-
-    private static FileFetcher.Opening remote(StreamStateHandle handle, String name) {
-        String described = name + " at " + handle.getStreamStateHandleID().getKeyString();
-        return () -> FileSources.stream(described, handle.openInputStream(), handle.getStateSize());
+        return CheckpointFile.local(directory.resolve(name));
     }
 
     private void planTimers(IncrementalKeyedStateHandle handle, KeyGroupRange range, StateIds ids) throws IOException {
-        FileFetcher.Opening opening = null;
+        CheckpointFile stored = null;
         if (handle instanceof IncrementalRemoteKeyedStateHandle) {
             StreamStateHandle timers =
                     byName(((IncrementalRemoteKeyedStateHandle) handle).getPrivateState()).get(Manifest.TIMERS);
-            opening = timers == null ? null : remote(timers, Manifest.TIMERS);
+            stored = timers == null ? null : CheckpointFile.stored(Manifest.TIMERS, timers);
         } else {
             Path directory = ((IncrementalLocalKeyedStateHandle) handle).getDirectoryStateHandle().getDirectory();
-            opening = java.nio.file.Files.exists(directory.resolve(Manifest.TIMERS)) ? local(handle, Manifest.TIMERS) : null;
+            stored = java.nio.file.Files.exists(directory.resolve(Manifest.TIMERS)) ? local(handle, Manifest.TIMERS) : null;
         }
-        if (opening != null) {
+        if (stored != null) {
             FileReference reference = new FileReference(Manifest.TIMERS, 0, 0, range);
-            jobs.add(new Job(new FileFetcher(reference, range, opening, context.cancelRegistry()), reference, ids, true));
+            jobs.add(new Job(new FileFetcher(reference, range, stored, context.cancelRegistry()), reference, ids, true));
         }
     }
 

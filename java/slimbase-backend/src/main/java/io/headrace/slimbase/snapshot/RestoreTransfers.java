@@ -3,6 +3,7 @@ package io.headrace.slimbase.snapshot;
 import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 
 /** Threads that fetch files while a backend is restored; they are gone when this is closed. */
@@ -19,8 +20,8 @@ final class RestoreTransfers implements AutoCloseable {
                         return thread;
                     });
 
-    void submit(Callable<Void> fetcher) {
-        pool.submit(fetcher);
+    <T> Future<T> submit(Callable<T> fetcher) {
+        return pool.submit(fetcher);
     }
 
     @Override

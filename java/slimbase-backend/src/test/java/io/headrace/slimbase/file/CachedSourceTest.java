@@ -104,7 +104,7 @@ class CachedSourceTest {
         }
     }
 
-    /** A failure is tried again, after 0.1 and 0.4 s, on a stream opened anew; the third one is Unavailable with file and position; then it works again. */
+    /** A failure is tried again, after 0.1 to 6.4 s, on a stream opened anew; the fifth one is Unavailable with file and position; then it works again. */
     @Test
     void triesAgain() throws Exception {
         byte[] bytes = content(6, 3 * EXTENT);
@@ -126,10 +126,13 @@ class CachedSourceTest {
             assertArrayEquals(Arrays.copyOf(bytes, 100), read(source, 0, 100));
             assertEquals(List.of(100_000_000L, 400_000_000L), pauses);
             assertEquals(3, opened[0]);
-            remote.failures = 3;
+            assertTrue(remote.isClosed);
+            remote.failures = 5;
             SlimBaseException e = assertThrows(SlimBaseException.class, () -> read(source, 2 * EXTENT + 5, 10));
             assertEquals(SlimBaseException.Kind.Unavailable, e.kind());
             assertTrue(e.getMessage().contains("file=`far.slim`, position=" + 2 * EXTENT), e.getMessage());
+            assertTrue(e.getMessage().contains("connection lost"), e.getMessage());
+            assertEquals(List.of(100_000_000L, 400_000_000L, 1_600_000_000L, 6_400_000_000L), pauses.subList(2, 6));
             assertArrayEquals(Arrays.copyOfRange(bytes, 2 * EXTENT, 2 * EXTENT + 10), read(source, 2 * EXTENT, 10));
         }
     }
