@@ -16,47 +16,67 @@ public final class CheckpointFile {
     private final String name;
     private final RetryingSource.Opening opening;
     private final boolean isFar;
+    /** Where a file system has it; null when it is elsewhere. */
+    private final org.apache.flink.core.fs.Path stored;
+
     /** Of a file of this machine unknown until it is opened: -1. */
     private final long bytes;
 
-    private CheckpointFile(String name, RetryingSource.Opening opening, boolean isFar, long bytes) {
+    private CheckpointFile(String name, RetryingSource.Opening opening, org.apache.flink.core.fs.Path stored, long bytes) {
         this.name = name;
         this.opening = opening;
-        this.isFar = isFar;
+        this.stored = stored;
+        this.isFar = isFar(stored);
         this.bytes = bytes;
     }
 
     /** A file of this machine. */
     public static CheckpointFile local(Path path) {
-        return new CheckpointFile(path.toString(), () -> FileSources.local(path), false, -1);
+        return new CheckpointFile(path.toString(), () -> FileSources.local(path), null, -1);
     }
 
     /** A file of the checkpoint storage; the name is the one that the manifest gives it. */
     public static CheckpointFile stored(String name, StreamStateHandle handle) {
         String described = name + " at " + handle.getStreamStateHandleID().getKeyString();
         long bytes = handle.getStateSize();
-        return new CheckpointFile(described, () -> stream(described, handle, bytes), isFar(handle), bytes);
+        org.apache.flink.core.fs.Path path = handle instanceof FileStateHandle ? ((FileStateHandle) handle).getFilePath() : null;
+        return new CheckpointFile(described, () -> stream(described, handle, bytes), path, bytes);
     }
 
     private static FileSource stream(String name, StreamStateHandle handle, long bytes) throws IOException {
-        FSDataInputStream stream = handle.openInputStream();
+        FSDataInputStream stream;
+        try {
+            stream = handle.openInputStream();
+        } catch (RuntimeException e) {
+            throw FileSources.ofClient(e);
+        }
         return FileSources.stream(name, stream, bytes);
     }
 
-    private static boolean isFar(StreamStateHandle handle) {
-        if (!(handle instanceof FileStateHandle)) {
-            return false;
-        }
+    private static boolean isFar(org.apache.flink.core.fs.Path path) {
         try {
-            return ((FileStateHandle) handle).getFilePath().getFileSystem().isDistributedFS();
+            return path != null && path.getFileSystem().isDistributedFS();
         } catch (IOException e) {
             // Reading will say what is wrong.
             return true;
         }
     }
 
+    /** Whether the storage says that it has no such file. S3's clients fail to read what is not there as they fail to read anything. */
+    public boolean isMissing() {
+        if (stored == null) {
+            return false;
+        }
+        try {
+            return !stored.getFileSystem().exists(stored);
+        } catch (IOException | RuntimeException e) {
+            // What made us ask is what is told.
+            return false;
+        }
+    }
+
     /** For messages: what it is called, and where it is. */
-    String name() {
+    public String name() {
         return name;
     }
 

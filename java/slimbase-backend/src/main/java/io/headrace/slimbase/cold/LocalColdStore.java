@@ -25,6 +25,7 @@ import java.util.List;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.LongSupplier;
@@ -44,6 +45,8 @@ public final class LocalColdStore implements ColdStore {
     private static final int BUFFER_BYTES = 1 << 20;
     /** A segment is packed, and a piece of a merge read, in far less. */
     private static final int END_WAIT_S = 30;
+    /** A restored file that could not be copied is copied after this long: the store or the disk may have recovered. */
+    private static final int COPY_AGAIN_S = 10;
     /**
      * Disk that ranges of restored files take until the files are copied: 256 extents, so that the footers of a hundred files and the blocks in use stay. It is
      * little beside the files, whose copies the same disk has to hold.
@@ -54,7 +57,7 @@ public final class LocalColdStore implements ColdStore {
     private final Supplier<ValueFilter> filters;
     private final LookupBuffers buffers = new LookupBuffers();
     private final ExecutorService packer = background("slimbase-pack");
-    private final ExecutorService merger = background("slimbase-merge");
+    private final ScheduledExecutorService merger = background("slimbase-merge");
     private final AtomicInteger restoredLeft = new AtomicInteger();
     private ExtentCache ranges;
     private volatile boolean closed;
@@ -69,8 +72,8 @@ public final class LocalColdStore implements ColdStore {
         this.filters = filters;
     }
 
-    private static ExecutorService background(String name) {
-        return Executors.newSingleThreadExecutor(
+    private static ScheduledExecutorService background(String name) {
+        return Executors.newSingleThreadScheduledExecutor(
                 work -> {
                     Thread thread = new Thread(work, name);
                     thread.setDaemon(true);
@@ -117,13 +120,17 @@ public final class LocalColdStore implements ColdStore {
         RestoredPlace place = new RestoredPlace(stored, path(number), stored.isFar() ? rangesOf(stored) : null);
         ColdFile file = PackedFile.open(place, number, buffers, new PackedFile.Origin(tag, span));
         restoredLeft.incrementAndGet();
-        merger.execute(
-                () -> {
-                    if (place.localize()) {
-                        restoredLeft.decrementAndGet();
-                    }
-                });
+        merger.execute(() -> localize(place));
         return file;
+    }
+
+    /** Until it is copied the job needs the checkpoint, which may go: after an outage the copy is made up for. */
+    private void localize(RestoredPlace place) {
+        if (place.localize()) {
+            restoredLeft.decrementAndGet();
+        } else if (!closed) {
+            merger.schedule(() -> localize(place), COPY_AGAIN_S, TimeUnit.SECONDS);
+        }
     }
 
     private synchronized CachedSource rangesOf(CheckpointFile stored) throws IOException {

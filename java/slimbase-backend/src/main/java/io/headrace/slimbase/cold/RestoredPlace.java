@@ -28,6 +28,7 @@ final class RestoredPlace implements PackedFile.Place {
     private final Path path;
     private volatile boolean isLocal;
     private volatile boolean isDeleted;
+    private boolean wasTold;
 
     RestoredPlace(CheckpointFile file, Path path, CachedSource ranges) {
         this.file = file;
@@ -77,8 +78,10 @@ final class RestoredPlace implements PackedFile.Place {
                 isLocal = true;
             }
         } catch (IOException | SlimBaseException e) {
-            if (!Thread.currentThread().isInterrupted()) {
-                LOG.warn("restored file is read from the checkpoint, since it cannot be copied, file=`{}`, path=`{}`", file.name(), path, e);
+            if (!wasTold && !Thread.currentThread().isInterrupted()) {
+                wasTold = true;
+                LOG.warn(
+                        "restored file is read from the checkpoint until it can be copied; told once, file=`{}`, path=`{}`", file.name(), path, e);
             }
         }
         if (isDeleted || !isLocal) {

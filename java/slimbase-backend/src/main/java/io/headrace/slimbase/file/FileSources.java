@@ -28,6 +28,11 @@ public final class FileSources {
         return new StreamSource(name, stream, length);
     }
 
+    /** What a storage's client throws unchecked, as those of S3 do for what the store answers, is a failure of the storage like any other. */
+    public static IOException ofClient(RuntimeException thrown) {
+        return new IOException(thrown.getMessage(), thrown);
+    }
+
     /** Bytes in memory. */
     public static FileSource bytes(String name, byte[] content) {
         return new BytesSource(name, content);
@@ -156,7 +161,16 @@ public final class FileSources {
 
         @Override
         public void read(long position, byte[] to, int offset, int bytes) throws IOException {
+            try {
+                readAt(position, to, offset, bytes);
+            } catch (RuntimeException e) {
+                throw ofClient(e);
+            }
+        }
+
+        private void readAt(long position, byte[] to, int offset, int bytes) throws IOException {
             if (at != position) {
+                at = -1;
                 stream.seek(position);
             }
             at = -1;

@@ -12,6 +12,11 @@ public final class RateLimiter {
     /** Waits; an argument, so that tests move the clock by hand. */
     public interface Sleeper {
         void sleep(long nanoseconds) throws InterruptedException;
+
+        /** The clock that the waiting moves on: nanoseconds, as {@link System#nanoTime}. */
+        default long now() {
+            return System.nanoTime();
+        }
     }
 
     private static final double NANOSECONDS_PER_S = 1e9;

@@ -24,6 +24,9 @@ public final class RetryingSource implements FileSource {
     private static final long FIRST_PAUSE_NS = 100_000_000;
 
     private static final int PAUSE_FACTOR = 4;
+    /** No try begins later than this: some clients try for ten minutes on their own, and need no more of it. */
+    private static final long PATIENCE_NS = 30_000_000_000L;
+
 
     private final String name;
     private final long length;
@@ -65,6 +68,7 @@ public final class RetryingSource implements FileSource {
         if (position < 0 || position + bytes > length) {
             throw new EOFException("file ends at " + length);
         }
+        long started = sleeper.now();
         long pause = FIRST_PAUSE_NS;
         for (int attempt = 1; ; attempt++) {
             try {
@@ -78,8 +82,8 @@ public final class RetryingSource implements FileSource {
                 if (isClosed || e instanceof EOFException && attempt == TRIES_AT_END) {
                     throw e;
                 }
-                if (attempt == TRIES) {
-                    throw unavailable(position, bytes, e);
+                if (attempt == TRIES || sleeper.now() - started > PATIENCE_NS) {
+                    throw unavailable(position, bytes, attempt, e);
                 }
                 pause(pause);
                 pause *= PAUSE_FACTOR;
@@ -116,10 +120,10 @@ public final class RetryingSource implements FileSource {
         }
     }
 
-    private SlimBaseException unavailable(long position, int bytes, IOException cause) {
+    private SlimBaseException unavailable(long position, int bytes, int tries, IOException cause) {
         return new SlimBaseException(
                 SlimBaseException.Kind.Unavailable,
-                "remote file cannot be read, file=`" + name + "`, position=" + position + ", bytes=" + bytes + ", tries=" + TRIES
+                "remote file cannot be read, file=`" + name + "`, position=" + position + ", bytes=" + bytes + ", tries=" + tries
                         + ", cause=`" + cause.getMessage() + "`",
                 "is the checkpoint storage reachable, and does it throttle? The job restarts from its last checkpoint",
                 cause);

@@ -46,15 +46,21 @@ final class FileFetcher implements Callable<Void> {
     public Void call() throws InterruptedException {
         try {
             fetch();
-        } catch (FileNotFoundException | NoSuchFileException e) {
-            items.put(MetaReader.corrupt("file is missing", reference.name(), e));
         } catch (InterruptedException e) {
             throw e;
         } catch (Throwable e) {
             // Handed to the thread that applies, which throws it: it would wait for ever otherwise.
-            items.put(e);
+            items.put(isMissing(e) ? MetaReader.corrupt("file is missing", file.name(), e) : e);
         }
         return null;
+    }
+
+    private boolean isMissing(Throwable e) {
+        return e instanceof FileNotFoundException || e instanceof NoSuchFileException || isUnavailable(e) && file.isMissing();
+    }
+
+    private static boolean isUnavailable(Throwable e) {
+        return e instanceof SlimBaseException && ((SlimBaseException) e).kind() == SlimBaseException.Kind.Unavailable;
     }
 
     private void fetch() throws IOException, InterruptedException {
@@ -90,8 +96,11 @@ final class FileFetcher implements Callable<Void> {
         ColdFile opened;
         try {
             opened = store.restored(file, number, span, reference.within(range));
-        } catch (FileNotFoundException | NoSuchFileException e) {
-            throw MetaReader.corrupt("file is missing", reference.name(), e);
+        } catch (IOException | SlimBaseException e) {
+            if (isMissing(e)) {
+                throw MetaReader.corrupt("file is missing", file.name(), e);
+            }
+            throw e;
         }
         try {
             check(reference.name(), opened.storedNumber());

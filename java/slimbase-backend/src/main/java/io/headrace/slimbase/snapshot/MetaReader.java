@@ -79,7 +79,7 @@ final class MetaReader<K> {
         return content;
     }
 
-    static SlimBaseException corrupt(String what, String name, Exception cause) {
+    static SlimBaseException corrupt(String what, String name, Throwable cause) {
         return new SlimBaseException(
                 SlimBaseException.Kind.Corrupt, what + ", file=`" + name + "`", "restore an older checkpoint", cause);
     }

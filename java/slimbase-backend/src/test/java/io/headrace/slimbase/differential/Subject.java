@@ -53,8 +53,10 @@ final class Subject<K> {
         final MockEnvironment environment;
         final AbstractKeyedStateBackend<K> backend;
         final KeyGroupedInternalPriorityQueue<TimerHeapInternalTimer<K, VoidNamespace>> timers;
+        final Gauges gauges;
 
-        private Subtask(MockEnvironment environment, AbstractKeyedStateBackend<K> backend) {
+        private Subtask(MockEnvironment environment, AbstractKeyedStateBackend<K> backend, Gauges gauges) {
+            this.gauges = gauges;
             this.environment = environment;
             this.backend = backend;
             this.timers = backend.create("timers", new TimerSerializer<>(backend.getKeySerializer(), VoidNamespaceSerializer.INSTANCE));
@@ -102,12 +104,24 @@ final class Subject<K> {
             Path folder,
             long memoryBytes)
             throws Exception {
+        this(name, backend, keySerializer, clock, folder.toUri().toString(), memoryBytes);
+    }
+
+    /** With its checkpoints on any file system that Flink knows. */
+    Subject(
+            String name,
+            AbstractStateBackend backend,
+            TypeSerializer<K> keySerializer,
+            MockTtlTimeProvider clock,
+            String checkpoints,
+            long memoryBytes)
+            throws Exception {
         this.name = name;
         this.memoryBytes = memoryBytes;
         this.backend = backend;
         this.keySerializer = keySerializer;
         this.clock = clock;
-        var storage = new FileSystemCheckpointStorage(folder.toUri().toString()).createCheckpointStorage(new JobID());
+        var storage = new FileSystemCheckpointStorage(checkpoints).createCheckpointStorage(new JobID());
         storage.initializeBaseLocationsForCheckpoint();
         this.streams = storage.resolveCheckpointStorageLocation(1L, CheckpointStorageLocationReference.getDefault());
     }
@@ -129,10 +143,12 @@ final class Subject<K> {
                 }
             }
             MockEnvironment environment = MockEnvironment.builder().setManagedMemorySize(memoryBytes).build();
+            Gauges gauges = new Gauges();
             subtasks.add(
                     new Subtask<>(
                             environment,
-                            SuiteBackends.keyed(backend, environment, keySerializer.duplicate(), KEY_GROUPS, range, clock, own)));
+                            SuiteBackends.keyed(backend, environment, keySerializer.duplicate(), KEY_GROUPS, range, clock, own, gauges),
+                            gauges));
         }
     }
 

@@ -9,6 +9,7 @@ import org.apache.flink.api.common.typeutils.TypeSerializer;
 import org.apache.flink.configuration.Configuration;
 import org.apache.flink.configuration.MemorySize;
 import org.apache.flink.core.fs.CloseableRegistry;
+import org.apache.flink.metrics.MetricGroup;
 import org.apache.flink.metrics.groups.UnregisteredMetricsGroup;
 import org.apache.flink.runtime.execution.Environment;
 import org.apache.flink.runtime.state.AbstractKeyedStateBackend;
@@ -47,6 +48,20 @@ public final class SuiteBackends {
             TtlTimeProvider clock,
             Collection<KeyedStateHandle> handles)
             throws Exception {
+        return keyed(backend, environment, keySerializer, keyGroups, range, clock, handles, new UnregisteredMetricsGroup());
+    }
+
+    /** With its metrics in a group of the caller's. */
+    public static <K> AbstractKeyedStateBackend<K> keyed(
+            AbstractStateBackend backend,
+            Environment environment,
+            TypeSerializer<K> keySerializer,
+            int keyGroups,
+            KeyGroupRange range,
+            TtlTimeProvider clock,
+            Collection<KeyedStateHandle> handles,
+            MetricGroup metrics)
+            throws Exception {
         return backend.createKeyedStateBackend(
                 new KeyedStateBackendParametersImpl<>(
                         environment,
@@ -57,7 +72,7 @@ public final class SuiteBackends {
                         range,
                         environment.getTaskKvStateRegistry(),
                         clock,
-                        new UnregisteredMetricsGroup(),
+                        metrics,
                         (name, value) -> {},
                         handles,
                         new CloseableRegistry(),

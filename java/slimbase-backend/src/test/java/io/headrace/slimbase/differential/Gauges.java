@@ -1,0 +1,27 @@
+package io.headrace.slimbase.differential;
+
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
+import org.apache.flink.metrics.Gauge;
+import org.apache.flink.metrics.MetricGroup;
+import org.apache.flink.metrics.groups.UnregisteredMetricsGroup;
+
+/** A metric group that remembers gauges by name, whatever group they are in. */
+final class Gauges extends UnregisteredMetricsGroup {
+    private final Map<String, Gauge<?>> gauges = new ConcurrentHashMap<>();
+
+    @Override
+    public MetricGroup addGroup(String name) {
+        return this;
+    }
+
+    @Override
+    public <T, G extends Gauge<T>> G gauge(String name, G gauge) {
+        gauges.put(name, gauge);
+        return gauge;
+    }
+
+    long number(String name) {
+        return ((Number) gauges.get(name).getValue()).longValue();
+    }
+}
