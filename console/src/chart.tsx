@@ -37,6 +37,8 @@ export interface ChartProps {
   bound?: { value: number; label: string };
   marks?: Mark[];
   height?: number;
+  /** Room for the figures of the y axis, px. */
+  axisWidth?: number;
   empty?: string;
 }
 
@@ -143,7 +145,7 @@ function options(latest: Latest, width: number, setHover: (index: number | null)
     axes: [
       { stroke: ink, font: FONT, grid: { show: false }, ticks: { show: false }, size: 24, space: 54,
         values: (_u, ticks) => ticks.map((tick) => clock(tick * 1000).slice(0, 5 + 3 * Number(tick % 60 !== 0))) },
-      { stroke: ink, font: FONT, grid, ticks: { show: false }, size: 62, space: 36, gap: 8,
+      { stroke: ink, font: FONT, grid, ticks: { show: false }, size: props.axisWidth ?? 62, space: 36, gap: 8,
         values: (_u, ticks) => ticks.map((tick) => latest.current.format(tick)) },
     ],
     hooks: {

@@ -57,6 +57,21 @@ export function bytes(value: Maybe): string {
   return value === null || value === undefined ? DASH : scaled(value, 1024, ["B", "KiB", "MiB", "GiB", "TiB"]);
 }
 
+/** 1536 → "1.5 KiB/s". */
+export function byteRate(value: Maybe): string {
+  return value === null || value === undefined ? DASH : bytes(value) + "/s";
+}
+
+/** 12.34 → "12.3 ms/s": time that is lost in each second. */
+export function timeShare(ms: Maybe): string {
+  return ms === null || ms === undefined ? DASH : digits(ms) + SPACE + "ms/s";
+}
+
+/** 3.24 → "3.2×", 12.6 → "13×". */
+export function times(value: Maybe): string {
+  return value === null || value === undefined ? DASH : (value === 0 ? "0" : value.toFixed(value < 10 ? 1 : 0)) + "×";
+}
+
 /** 2450 → "2.45 Mbit/s". */
 export function bitrate(kbps: Maybe): string {
   return kbps === null || kbps === undefined ? DASH : scaled(kbps, 1000, ["kbit/s", "Mbit/s", "Gbit/s"]);
@@ -73,4 +88,9 @@ export function ago(ms: Maybe, now: number): string {
   const passed = now - ms;
   if (passed < 1500) return "just now";
   return (passed < 60_000 ? Math.floor(passed / 1000) + SPACE + "s" : duration(passed).split(" ")[0]) + " ago";
+}
+
+/** Flink's name of a vertex without the default catalog, which is the same everywhere. */
+export function plainName(name: string): string {
+  return name.replaceAll("default_catalog.default_database.", "").replaceAll("->", "→");
 }

@@ -1,6 +1,6 @@
 // The live channel: one EventSource, a state that is replaced on every message, and a way to be told. When the connection
 // drops, the last state stays on the page under a banner, and the channel tries again: after 1, 2, 4, 8, then every 8 s.
-import type { Board, Jobs, Overview, Series, Snapshot, Tick } from "./model";
+import type { Board, Jobs, JobState, Overview, Series, Snapshot, Tick } from "./model";
 import { mergeSeries } from "./series";
 
 export interface LiveState {
@@ -14,6 +14,8 @@ export interface LiveState {
   jobs: Jobs | null;
   overviewHistory: Series;
   qualityHistory: Series;
+  state: JobState | null;
+  stateHistory: Series;
 }
 
 export interface Interest {
@@ -21,6 +23,8 @@ export interface Interest {
   isp: string;
   room: string;
   job: string;
+  /** The job whose state by tiers is wanted. */
+  state_of: string;
 }
 
 const SILENCE_MS = 8000; // the server ticks every second and beats every 2 s: four missed beats
@@ -31,6 +35,7 @@ export class LiveChannel {
   state: LiveState = {
     connection: "connecting", lostAtMs: null, retryAtMs: null, sampleMs: 1000, historyS: 600,
     overview: null, quality: null, jobs: null, overviewHistory: NO_SERIES, qualityHistory: NO_SERIES,
+    state: null, stateHistory: NO_SERIES,
   };
   private source: EventSource | null = null;
   private listeners = new Set<() => void>();
@@ -75,6 +80,8 @@ export class LiveChannel {
     on<Tick<Board>>("quality", ({ state, tail }) =>
       this.set({ quality: state, qualityHistory: this.merge(this.state.qualityHistory, tail, state.at_ms) }));
     on<{ state: Jobs }>("jobs", ({ state }) => this.set({ jobs: state }));
+    on<Tick<JobState | null>>("state", ({ state, tail }) =>
+      this.set({ state, stateHistory: this.merge(this.state.stateHistory, tail, state?.at_ms ?? 0) }));
     on("heartbeat", () => undefined);
     source.onerror = () => this.lost(source);
   }
@@ -85,6 +92,7 @@ export class LiveChannel {
       connection: "live", lostAtMs: null, retryAtMs: null, sampleMs: data.sample_ms, historyS: data.history_s,
       overview: data.overview, quality: data.quality, jobs: data.jobs,
       overviewHistory: data.overview_history, qualityHistory: data.quality_history,
+      state: data.state, stateHistory: data.state_history,
     });
   }
 

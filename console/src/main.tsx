@@ -1,4 +1,4 @@
-// The shell: header, connection banner, and the page that the hash names: #/, #/quality?region=…, #/jobs/<name>.
+// The shell: header, connection banner, and the page that the hash names: #/, #/quality?region=…, #/jobs/<name>, #/state/<job>.
 import { render } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { clock } from "./fmt";
@@ -9,6 +9,7 @@ import { ThemeToggle } from "./theme";
 import { JobsPage } from "./pages/jobs";
 import { OverviewPage } from "./pages/overview";
 import { QualityPage } from "./pages/quality";
+import { StatePage } from "./pages/state";
 import "./style.css";
 
 const channel = new LiveChannel();
@@ -33,12 +34,13 @@ const PAGES: [Route["page"], string, string][] = [
   ["overview", "#/", "Overview"],
   ["quality", "#/quality", "Live quality"],
   ["jobs", "#/jobs", "Jobs"],
+  ["state", "#/state", "State"],
 ];
 
 function App() {
   const route = useRoute();
   const live = useLive();
-  useEffect(() => channel.want({ region: route.region, isp: route.isp, room: route.room, job: route.job }), [route.region, route.isp, route.room, route.job]);
+  useEffect(() => channel.want({ region: route.region, isp: route.isp, room: route.room, job: route.job, state_of: route.state_of }), [route.region, route.isp, route.room, route.job, route.state_of]);
   useEffect(() => { document.title = `${PAGES.find(([page]) => page === route.page)?.[2]} · Headrace`; }, [route.page]);
   const ready = live.overview !== null;
   return (
@@ -65,6 +67,7 @@ function App() {
         {!ready ? <Loading what={route.page} />
           : route.page === "quality" ? <QualityPage live={live} route={route} />
           : route.page === "jobs" ? <JobsPage live={live} route={route} />
+          : route.page === "state" ? <StatePage live={live} route={route} />
           : <OverviewPage live={live} />}
       </main>
     </>

@@ -190,6 +190,57 @@ export interface Jobs {
   detail: JobDetail | null;
 }
 
+export interface TierRates {
+  lookups_per_s: number | null;
+  file_lookups_per_s: number | null;
+  file_reads_per_s: number | null;
+  false_file_reads_per_s: number | null;
+  promotions_per_s: number | null;
+  appended_bytes_per_s: number | null;
+  packed_bytes_per_s: number | null;
+  merged_bytes_per_s: number | null;
+  range_fetches_per_s: number | null;
+  range_fetched_bytes_per_s: number | null;
+  stall_ms_per_s: number | null;
+}
+
+export interface OperatorState {
+  id: string;
+  vertex: string;
+  vertex_name: string;
+  name: string;
+  parallelism: number;
+  memory_used_bytes: number | null;
+  memory_limit_bytes: number | null;
+  record_bytes: number | null;
+  live_bytes: number | null;
+  index_bytes: number | null;
+  cache_bytes: number | null;
+  file_index_bytes: number | null;
+  file_bytes: number | null;
+  file_count: number | null;
+  run_count_max: number | null;
+  merge_failures: number | null;
+  restored_files_left: number | null;
+  appended_bytes: number | null;
+  packed_bytes: number | null;
+  merged_bytes: number | null;
+  checkpoint_bytes: number | null;
+  rates: TierRates;
+}
+
+export interface JobState {
+  at_ms: number;
+  job: string;
+  id: string;
+  state: string;
+  operators: OperatorState[];
+  checkpoint_at_ms: number | null;
+  checkpoint_duration_ms: number | null;
+  sources: Reach[];
+  history: Series;
+}
+
 export interface Snapshot {
   version: number;
   at_ms: number;
@@ -200,6 +251,8 @@ export interface Snapshot {
   jobs: Jobs;
   overview_history: Series;
   quality_history: Series;
+  state: JobState | null;
+  state_history: Series;
 }
 
 export interface Tick<T> {

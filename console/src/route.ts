@@ -2,7 +2,8 @@
 import type { Interest } from "./live";
 
 export interface Route extends Interest {
-  page: "overview" | "quality" | "jobs";
+  page: "overview" | "quality" | "jobs" | "state";
+  operator: string;
   minutes: number;
 }
 
@@ -14,13 +15,21 @@ export function parseRoute(hash: string): Route {
   const params = new URLSearchParams(query);
   const minutes = Number(params.get("minutes"));
   return {
-    page: head === "quality" || head === "jobs" ? head : "overview",
+    page: head === "quality" || head === "jobs" || head === "state" ? head : "overview",
     region: params.get("region") ?? "",
     isp: params.get("isp") ?? "",
     room: params.get("room") ?? "",
     job: head === "jobs" ? decodeURIComponent(tail) : "",
+    state_of: head === "state" ? decodeURIComponent(tail) : "",
+    operator: params.get("operator") ?? "",
     minutes: WINDOWS_MIN.includes(minutes) ? minutes : 5,
   };
+}
+
+/** The state page of a job, and of one of its operators. */
+export function stateHash(job: string, operator = ""): string {
+  const query = operator ? `?${new URLSearchParams({ operator })}` : "";
+  return `#/state${job ? `/${encodeURIComponent(job)}` : ""}${query}`;
 }
 
 export function qualityHash(route: Route, change: Partial<Route>): string {

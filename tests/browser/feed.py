@@ -75,7 +75,7 @@ class _Handler(BaseHTTPRequestHandler):
         selection = m.Selection(region=query.get("region", ""), isp=query.get("isp", ""), room=query.get("room", ""))
         world, now = self.feed.world, self.feed.now_ms()
         if url.path == "/v1/live":
-            self._live(selection, query.get("job", ""))
+            self._live(selection, query.get("job", ""), query.get("state_of", ""))
         elif url.path == "/v1/quality/board":
             self._json(world.board(now, selection))
         elif url.path.startswith("/v1/jobs/"):
@@ -100,13 +100,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def _live(self, selection: m.Selection, job: str) -> None:
+    def _live(self, selection: m.Selection, job: str, state_of: str) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.end_headers()
         self.feed.clients += 1
         try:
-            self._send("snapshot", self._snapshot(self.feed.now_ms(), selection, job))
+            self._send("snapshot", self._snapshot(self.feed.now_ms(), selection, job, state_of))
             while not self.stopping.wait(1.0):
                 now = self.feed.now_ms()
                 world = self.feed.world
@@ -116,6 +116,8 @@ class _Handler(BaseHTTPRequestHandler):
                     m.QualityTick(world.board(now, selection), world.quality_series(now - 5000, now, selection)),
                 )
                 self._send("jobs", m.JobsTick(self._jobs(now, job)))
+                if state_of:
+                    self._send("state", m.StateTick(world.state(now, state_of), world.state_series(now - 6000, now)))
         except OSError:
             pass
         finally:
@@ -127,11 +129,12 @@ class _Handler(BaseHTTPRequestHandler):
             at_ms=now, jobs=rows, detail=self.feed.world.detail(now) if any(row.name == job for row in rows) else None
         )
 
-    def _snapshot(self, now: int, selection: m.Selection, job: str) -> m.Snapshot:
+    def _snapshot(self, now: int, selection: m.Selection, job: str, state_of: str) -> m.Snapshot:
         world = self.feed.world
         return m.Snapshot(
             at_ms=now, sample_ms=1000, history_s=HISTORY_S, overview=world.overview(now), quality=world.board(now, selection), jobs=self._jobs(now, job),
             overview_history=world.overview_series(now - HISTORY_S * 1000, now), quality_history=world.quality_series(now - HISTORY_S * 1000, now, selection),
+            state=world.state(now, state_of), state_history=world.state_series(now - HISTORY_S * 1000, now),
         )  # fmt: skip
 
     def _send(self, event: str, value: object) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -151,6 +152,28 @@ def test_board_shows_what_the_stores_hold(board_stack: RunningStack, context: Br
     expect(page.get_by_test_id("panel-journal")).to_contain_text("CDN A degraded")
     page.get_by_test_id("job-cells").get_by_role("link").click()
     expect(page.locator("[data-test^=vertex-]").first).to_be_visible()
+
+
+def test_state_page_shows_what_flink_reports(board_stack: RunningStack, context: BrowserContext) -> None:
+    """The real job's state page draws the budget and the records that the operator's gauges give, and says where the state is."""
+    page = context.new_page()
+    page.goto(f"{board_stack.endpoints.headraced}/#/jobs/cells")
+    page.get_by_test_id("state-link").click()
+    expect(page.get_by_test_id("saying")).to_contain_text("All state is in memory", timeout=MINUTE * 1000)
+    operator = page.get_by_test_id("panel-tiers").get_attribute("data-operator") or ""
+    vertex, _, name = operator.partition(".")
+    job = next(
+        row["jid"]
+        for row in board_stack.flink_json("/jobs/overview")["jobs"]
+        if row["name"] == "cells" and row["state"] == "RUNNING"
+    )
+    gauge = quote(f"{name}.slimbase.memoryLimitBytes")
+    path = f"/jobs/{job}/vertices/{vertex}/subtasks/metrics?get={gauge}&agg=sum"
+    assert raw(page, "[data-test=tier-memory]") == board_stack.flink_json(path)[0]["sum"]
+    assert (raw(page, "[data-test=part-records]") or 0) > 0
+    wait_until(
+        lambda: (raw(page, "[data-test=hit-memory]") or 0) == 1.0, timeout_s=MINUTE, what="lookups that memory answers"
+    )
 
 
 def test_page_goes_on_when_the_control_plane_is_killed(board_stack: RunningStack, context: BrowserContext) -> None:

@@ -16,7 +16,7 @@ from tests.waiting import wait_until
 
 pytestmark = pytest.mark.browser
 STORY_S = KILL_S + 100
-PAGES = ["#/", "#/quality", "#/jobs", "#/jobs/live-quality"]
+PAGES = ["#/", "#/quality", "#/jobs", "#/jobs/live-quality", "#/state/live-quality", "#/state/archive"]
 
 
 @pytest.fixture
@@ -137,6 +137,57 @@ def test_job_page_shows_graph_checkpoints_and_exceptions(feed: Feed, page: Page)
     expect(page.locator("pre")).to_contain_text("no longer reachable")
 
 
+def test_state_page_shows_the_tiers_to_scale(feed: Feed, page: Page) -> None:
+    """From the job's page to its state: the largest operator, strips in proportion to the budget, the parts of the budget, flows and charts."""
+    page.goto(feed.url + "#/jobs/live-quality")
+    page.get_by_test_id("state-link").click()
+    expect(page.get_by_test_id("saying")).to_contain_text("State is 3.0 times its memory budget")
+    operator = feed.world.large_state(feed.world.seconds(feed.now_ms()))
+    assert values(page, "[data-test=tier-memory]") == [str(operator.memory_limit_bytes)]
+    assert values(page, "[data-test=tier-files]") == [str(operator.file_bytes)]
+    assert values(page, "[data-test=tier-checkpoint]") == [str(operator.checkpoint_bytes)]
+    assert values(page, "[data-test=packed]") == [f"{operator.rates.packed_bytes_per_s:.0f}"]
+    parts = [int(value) for value in values(page, "[data-test^=part-]")]
+    assert sum(parts) == operator.memory_limit_bytes
+    assert float(values(page, "[data-test=amplification]")[0]) == pytest.approx(1.9)
+    widths = page.evaluate("[...document.querySelectorAll('.strip')].map((strip) => strip.offsetWidth)")
+    drawn = [operator.memory_limit_bytes or 0, operator.file_bytes or 0, operator.checkpoint_bytes or 0]
+    assert [width / widths[0] for width in widths] == pytest.approx([each / drawn[0] for each in drawn], rel=0.01)
+    expect(page.locator("[data-test=chart-state-bytes] canvas")).to_be_visible()
+    assert int(page.get_by_test_id("chart-state-bytes").get_attribute("data-points") or 0) >= 290
+
+
+def test_state_page_finds_a_job_and_follows_the_choice_of_operator(feed: Feed, page: Page) -> None:
+    """Without a job in the address the page takes the first that runs; an operator within memory says so, by keyboard, and a reload keeps it."""
+    page.goto(feed.url + "#/state")
+    expect(page.get_by_test_id("select-job")).to_have_value("live-quality")
+    assert page.url.endswith("#/state/live-quality")
+    page.get_by_test_id("operator").nth(1).focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_test_id("saying")).to_contain_text("All state is in memory")
+    expect(page.get_by_test_id("tier-files")).to_contain_text("all state fits memory")
+    page.reload()
+    expect(page.get_by_test_id("saying")).to_contain_text("All state is in memory")
+    page.get_by_test_id("select-job").select_option("archive")
+    expect(page.get_by_test_id("panel-no-state")).to_contain_text("state.backend.type")
+
+
+def test_state_page_says_what_is_missing(feed: Feed, page: Page) -> None:
+    """No such job, a job that restarts, a JobManager that does not answer, no job at all: each in words, and figures known stay."""
+    page.goto(feed.url + "#/state/nonsense")
+    expect(page.locator("main")).to_contain_text("No job has this name")
+    feed.world.gone = ("flink",)
+    page.goto(feed.url + "#/state/live-quality")
+    expect(page.get_by_test_id("unreachable")).to_contain_text("Flink unreachable since")
+    expect(page.get_by_test_id("saying")).to_contain_text("times its memory budget")
+    feed.frozen_ms = feed.world.origin_ms + (KILL_S + 3) * 1000
+    expect(page.locator("main")).to_contain_text("The job is restarting")
+    feed.world.empty = True
+    page.goto(feed.url + "#/state")
+    page.reload()
+    expect(page.locator("main")).to_contain_text("headrace job deploy")
+
+
 def test_theme_follows_the_system_until_toggled_and_is_kept(feed: Feed, page: Page) -> None:
     """A light system shows light; the button switches to dark, a reload keeps it, and switching back follows the system again."""
     ground = "getComputedStyle(document.body).backgroundColor"
@@ -200,7 +251,7 @@ def test_pages_are_reachable_by_keyboard(feed: Feed, page: Page) -> None:
     page.goto(feed.url)
     page.wait_for_selector("main h1")
     seen = []
-    for _ in range(6):
+    for _ in range(7):
         page.keyboard.press("Tab")
         seen.append(
             page.evaluate(
@@ -213,6 +264,7 @@ def test_pages_are_reachable_by_keyboard(feed: Feed, page: Page) -> None:
         "Overview",
         "Live quality",
         "Jobs",
+        "State",
         "Switch to dark theme",
     ]
     assert {style for _, style in seen} == {"solid"}

@@ -286,3 +286,56 @@ class World:
             restored_checkpoint=62 if exceptions else None,
             sources=self.reaches(at_ms, ["flink"]),
         )
+
+    def state(self, at_ms: int, job: str) -> m.JobState | None:
+        """State by tiers: the main job has an operator beyond memory and one within; `archive` has none; others do not exist."""
+        if job not in ("live-quality", "archive") or self.empty:
+            return None
+        t = self.seconds(at_ms)
+        down = job == "live-quality" and KILL_S <= t < KILL_S + 8
+        operators = [] if down or job == "archive" else [self.large_state(t), self.small_state()]
+        return m.JobState(
+            at_ms=at_ms, job=job, id=self.job(at_ms).id, state="RESTARTING" if down else "RUNNING", operators=operators, checkpoint_at_ms=at_ms - 4000,
+            checkpoint_duration_ms=820, sources=self.reaches(at_ms, ["flink"]),
+        )  # fmt: skip
+
+    def large_state(self, t: float) -> m.OperatorState:
+        """Three times its memory; packing and merging come and go."""
+        wave = 1 + 0.3 * math.sin(t / 9)
+        rates = m.TierRates(
+            lookups_per_s=round(52_000 * wave, 1), file_lookups_per_s=round(6_400 * wave, 1), file_reads_per_s=round(4_900 * wave, 1), false_file_reads_per_s=round(110 * wave, 1),
+            promotions_per_s=round(340 * wave, 1), appended_bytes_per_s=round(5.2e6 * wave), packed_bytes_per_s=round(3.1e6 * wave), merged_bytes_per_s=round(6.4e6 * wave * wave),
+            range_fetches_per_s=0.0, range_fetched_bytes_per_s=0.0, stall_ms_per_s=0.0,
+        )  # fmt: skip
+        return m.OperatorState(
+            id="v3.Deduplicate[6]", vertex="v3", vertex_name="Deduplicate[6] -> Calc[7]", name="Deduplicate[6]", parallelism=2, memory_used_bytes=121 << 20, memory_limit_bytes=128 << 20,
+            record_bytes=92 << 20, live_bytes=60 << 20, index_bytes=14 << 20, cache_bytes=26 << 20, file_index_bytes=9 << 20, file_bytes=321 << 20, file_count=19, run_count_max=6,
+            merge_failures=0, restored_files_left=0, appended_bytes=900 << 20, packed_bytes=540 << 20, merged_bytes=1170 << 20, checkpoint_bytes=352 << 20, rates=rates,
+        )  # fmt: skip
+
+    def small_state(self) -> m.OperatorState:
+        """All in memory."""
+        nothing = dict.fromkeys(m.TierRates.__struct_fields__, 0.0)
+        rates = m.TierRates(**{**nothing, "lookups_per_s": 2600.0, "appended_bytes_per_s": 210_000.0})
+        return m.OperatorState(
+            id="v2.GroupAggregate[4]", vertex="v2", vertex_name="GroupAggregate[4] -> play_interval", name="GroupAggregate[4]", parallelism=2, memory_used_bytes=121 << 20,
+            memory_limit_bytes=128 << 20, record_bytes=4 << 20, live_bytes=3 << 20, index_bytes=1 << 20, cache_bytes=0, file_index_bytes=0, file_bytes=0, file_count=0, run_count_max=0,
+            merge_failures=0, restored_files_left=0, appended_bytes=40 << 20, packed_bytes=0, merged_bytes=0, checkpoint_bytes=3 << 20, rates=rates,
+        )  # fmt: skip
+
+    def state_series(self, from_ms: int, to_ms: int) -> m.Series:
+        """History of the rates, one point in two seconds."""
+        axis = list(range(-(-from_ms // 2000) * 2000, to_ms + 1, 2000))
+        drawn = (
+            "appended_bytes_per_s",
+            "packed_bytes_per_s",
+            "merged_bytes_per_s",
+            "file_lookups_per_s",
+            "file_reads_per_s",
+        )
+        values: dict[str, list[float | None]] = {}
+        for at in axis:
+            for operator in (self.large_state(self.seconds(at)), self.small_state()):
+                for name in drawn:
+                    values.setdefault(f"{name}:{operator.id}", []).append(getattr(operator.rates, name))
+        return m.Series(axis, values)

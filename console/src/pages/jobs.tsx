@@ -1,10 +1,10 @@
 import { useEffect, useRef, useState } from "preact/hooks";
-import { ago, bytes, clock, count, duration, rate, share } from "../fmt";
+import { ago, bytes, clock, count, duration, plainName, rate, share } from "../fmt";
 import { layoutGraph } from "../layout";
 import type { LiveState } from "../live";
 import type { Checkpoint, JobDetail, JobException, Vertex } from "../model";
 import { Empty, Loading, Panel, State, Tile, Unreachable } from "../parts";
-import type { Route } from "../route";
+import { stateHash, type Route } from "../route";
 import { JobHead, JobLine } from "./overview";
 
 export function JobsPage({ live, route }: { live: LiveState; route: Route }) {
@@ -45,7 +45,7 @@ function JobPage({ detail }: { detail: JobDetail }) {
   const busiest = Math.max(-1, ...detail.vertices.map((vertex) => vertex.busy ?? -1));
   return (
     <>
-      <div class="page-head"><h1><a href="#/jobs">Jobs</a> / {job.name}</h1><p class="note"><State state={job.state} /> {job.id.slice(0, 8)}</p></div>
+      <div class="page-head"><h1><a href="#/jobs">Jobs</a> / {job.name}</h1><p class="note"><State state={job.state} /> {job.id.slice(0, 8)} <a href={stateHash(job.name)} data-test="state-link">Where its state is</a></p></div>
       <Unreachable sources={detail.sources} />
       <div class="tiles">
         <Tile label="Up" value={duration(job.uptime_ms)} note={`since ${clock(job.started_at_ms)}`} />
@@ -115,11 +115,6 @@ function edge([x1, y1]: [number, number], [x2, y2]: [number, number], flat: bool
   }
   const [a, b, c, d] = [x1 + width / 2, y1 + NODE.height, x2 + width / 2, y2];
   return `M${a} ${b}C${a} ${(b + d) / 2} ${c} ${(b + d) / 2} ${c} ${d}`;
-}
-
-/** Flink's name of a vertex without the default catalog, which is the same everywhere. */
-function plainName(name: string): string {
-  return name.replaceAll("default_catalog.default_database.", "").replaceAll("->", "→");
 }
 
 function Node({ vertex, at, width, nowMs }: { vertex: Vertex; at: [number, number]; width: number; nowMs: number }) {

@@ -24,6 +24,7 @@ from headrace.console.collect_flink import FlinkCollector
 from headrace.console.collect_kafka import KafkaCollector
 from headrace.console.collect_olap import OlapCollector
 from headrace.console.collect_stack import StackCollector
+from headrace.console.collect_state import StateCollector
 from headrace.console.live import INCIDENT_PREFIX, Interest, JournalCollector, LiveHub, LiveOptions, Message, Sources
 from headrace.console.live_model import Board, JobDetail, Selection
 from headrace.core.clock import Clock
@@ -50,9 +51,10 @@ def get_live(
     isp: FromQuery[str] = "",
     room: FromQuery[str] = "",
     job: FromQuery[str] = "",
+    state_of: FromQuery[str] = "",
 ) -> ServerSentEvent:
-    """The live channel: event `snapshot`, then `overview`, `quality` and `jobs` once per sample, `heartbeat` in silence."""
-    interest = Interest(selection=Selection(region=region, isp=isp, room=room), job=job)
+    """The live channel: event `snapshot`, then `overview`, `quality`, `jobs` (and `state`) once per sample, `heartbeat` in silence."""
+    interest = Interest(selection=Selection(region=region, isp=isp, room=room), job=job, state=state_of)
     hub: LiveHub = state.live
     return ServerSentEvent(_events(hub.stream(interest)))
 
@@ -110,6 +112,7 @@ def stack_sources(home: Home, *, clock: Clock, journal: Journal, options: LiveOp
         stack=StackCollector(home),
         kafka=KafkaCollector(endpoint(lambda one: one.kafka), clock=clock),
         flink=FlinkCollector(endpoint(lambda one: one.flink), clock=clock),
+        state=StateCollector(endpoint(lambda one: one.flink), clock=clock, history_s=options.history_s),
         cells=CellReader(endpoint(lambda one: one.kafka), clock=clock, history_s=options.history_s),
         decisions=DecisionCollector(endpoint(lambda one: one.redis)),
         olap=OlapCollector(endpoint(lambda one: one.olap), clock=clock),

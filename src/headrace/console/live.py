@@ -1,7 +1,7 @@
 """The live hub: one sampler per source, two histories, and what every connected page is sent.
 
 Once per `sample-ms` the hub reads what the samplers hold (it never waits for one), writes a point into its histories, and builds the
-three ticks once per distinct interest (selection and job), however many pages share it. Each page has a queue of
+ticks once per distinct interest (selection, job and job whose state is shown), however many pages share it. Each page has a queue of
 `CLIENT_QUEUE` messages; a page that does not drain it is dropped and comes back by itself with a fresh snapshot.
 
 Invariants: memory is bounded by the rings, the cell book and the queues; a source that fails or hangs changes only its own figures
@@ -24,6 +24,7 @@ from headrace.console.cells import CellBook
 from headrace.console.collect_decisions import Decided, render_latency, render_steers
 from headrace.console.collect_olap import OlapFacts
 from headrace.console.collect_stack import render_process
+from headrace.console.collect_state import tail_of
 from headrace.console.ring import Ring
 from headrace.console.sampler import Collector, Sampler
 from headrace.core.clock import Clock
@@ -34,7 +35,7 @@ from headrace.stack.messages import StackStatus
 
 log = get_logger("headrace.console.live")
 
-CLIENT_QUEUE = 12  # messages: 3 ticks a second, so 4 s behind
+CLIENT_QUEUE = 12  # messages: 3 ticks a second, 4 with state, so 3 to 4 s behind
 CLIENTS_MAX = 200  # pages; each costs one queue and one socket
 HEARTBEAT_S = 2.0  # said in silence, so that a page can tell a quiet stack from a dead connection
 TAIL_MS = 6_000  # late beacons correct a second for about 5 s (watermark delay of the tables)
@@ -65,6 +66,7 @@ class Interest(msgspec.Struct, frozen=True, kw_only=True):
 
     selection: m.Selection = m.Selection()
     job: str = ""
+    state: str = ""
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -80,12 +82,19 @@ class JobCollector(Collector[list[m.JobDetail]], Protocol):
     wanted: frozenset[str]
 
 
+class StateSource(Collector[dict[str, m.JobState]], Protocol):
+    """A collector of jobs' state that looks only where a page does."""
+
+    wanted: frozenset[str]
+
+
 class Sources(msgspec.Struct, frozen=True, kw_only=True):
     """The collectors of one stack."""
 
     stack: Collector[StackStatus]
     kafka: Collector[list[m.Topic]]
     flink: JobCollector
+    state: StateSource
     cells: Collector[CellBook]
     decisions: Collector[Decided]
     olap: Collector[OlapFacts]
@@ -93,7 +102,7 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
 
     def all(self) -> tuple[Collector[Any], ...]:
         """In the order of the page."""
-        return (self.stack, self.kafka, self.flink, self.cells, self.decisions, self.olap, self.journal)
+        return (self.stack, self.kafka, self.flink, self.cells, self.decisions, self.olap, self.journal, self.state)
 
 
 class JournalCollector:
@@ -144,6 +153,7 @@ class LiveHub:
         self.options = options
         self._clock = clock
         self._jobs = sources.flink
+        self._states = sources.state
         period_s = options.sample_ms / 1000
         self.stack = Sampler(sources.stack, clock=clock, period_s=period_s)
         self.kafka = Sampler(sources.kafka, clock=clock, period_s=period_s)
@@ -155,17 +165,19 @@ class LiveHub:
         self._samplers: tuple[Sampler[Any], ...] = (
             self.stack, self.kafka, self.flink, self.cells, self.decisions, self.olap, self.journal,
         )  # fmt: skip
+        # Flink takes figures from its TaskManagers once a second; half as often is as good to the eye and costs half.
+        self.state = Sampler(sources.state, clock=clock, period_s=2 * period_s)
         points = options.history_s * 1000 // options.sample_ms
         self._history = Ring(points)
         self._weights = Ring(points)
         self._clients: set[Client] = set()
         self._ending = False
-        self._pool = ThreadPoolExecutor(len(self._samplers), thread_name_prefix="console-sampler")
+        self._pool = ThreadPoolExecutor(len(self._samplers) + 1, thread_name_prefix="console-sampler")
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Begin to sample and publish in the running event loop."""
-        self._tasks = [asyncio.create_task(sampler.run(self._pool)) for sampler in self._samplers]
+        self._tasks = [asyncio.create_task(sampler.run(self._pool)) for sampler in (*self._samplers, self.state)]
         self._tasks.append(asyncio.create_task(self._publish_forever()))
 
     async def stop(self) -> None:
@@ -206,6 +218,7 @@ class LiveHub:
 
     def _look_where_pages_look(self) -> None:
         self._jobs.wanted = frozenset(client.interest.job for client in self._clients)
+        self._states.wanted = frozenset(client.interest.state for client in self._clients if client.interest.state)
 
     async def _publish_forever(self) -> None:
         period_s = self.options.sample_ms / 1000
@@ -238,16 +251,21 @@ class LiveHub:
             self.overview(now_ms), self._history.series(since_ms=now_ms - 3 * self.options.sample_ms)
         )
         quality = m.QualityTick(self.board(interest.selection, now_ms), self._quality(interest, since_ms))
-        return [
+        messages = [
             Message("overview", _encode(overview)),
             Message("quality", _encode(quality)),
             Message("jobs", _encode(m.JobsTick(self.jobs(interest.job, now_ms)))),
         ]
+        if interest.state:
+            state, tail = self.state_of(interest.state, since_ms=since_ms)
+            messages.append(Message("state", _encode(m.StateTick(state, tail))))
+        return messages
 
     def snapshot(self, interest: Interest) -> m.Snapshot:
         """Everything now, with history."""
         now_ms = self._clock.now_ms()
         since_ms = now_ms - self.options.history_s * 1000
+        state, state_history = self.state_of(interest.state, since_ms=since_ms)
         return m.Snapshot(
             at_ms=now_ms,
             sample_ms=self.options.sample_ms,
@@ -257,6 +275,8 @@ class LiveHub:
             jobs=self.jobs(interest.job, now_ms),
             overview_history=self._history.series(since_ms=since_ms),
             quality_history=self._quality(interest, since_ms),
+            state=state,
+            state_history=state_history,
         )
 
     def overview(self, now_ms: int) -> m.Overview:
@@ -294,6 +314,14 @@ class LiveHub:
         details = self._job_details()
         found = next((detail for detail in details if name and detail.job.name == name), None)
         return m.Jobs(at_ms=now_ms, jobs=[detail.job for detail in details], detail=self._with_source(found))
+
+    def state_of(self, name: str, *, since_ms: int) -> tuple[m.JobState | None, m.Series]:
+        """The state of a job as last collected, without its history, and the history; None before it was looked at."""
+        found = (self.state.value or {}).get(name)
+        if found is None:
+            return None, m.Series([], {})
+        bare = msgspec.structs.replace(found, history=m.Series([], {}), sources=[self.state.reach])
+        return bare, tail_of(found, since_ms=since_ms)
 
     def _job_details(self) -> list[m.JobDetail]:
         """One attempt of each job: the running one, else the newest (the order in which they were collected)."""

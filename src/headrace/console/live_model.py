@@ -251,6 +251,79 @@ class Jobs(msgspec.Struct, frozen=True, kw_only=True):
     detail: JobDetail | None = None
 
 
+class TierRates(msgspec.Struct, frozen=True, kw_only=True):
+    """What moves between tiers, per second over the last ten: sums over the subtasks, but for stalls.
+
+    Args:
+        lookups_per_s: lookups of a key by readers; writes that read nothing are not counted.
+        file_lookups_per_s: those that memory could not answer.
+        file_reads_per_s: reads of a block that files' filters let through.
+        false_file_reads_per_s: of these, in vain.
+        stall_ms_per_s: time that a subtask's writes waited for packing, mean over the subtasks.
+    """
+
+    lookups_per_s: float | None = None
+    file_lookups_per_s: float | None = None
+    file_reads_per_s: float | None = None
+    false_file_reads_per_s: float | None = None
+    promotions_per_s: float | None = None
+    appended_bytes_per_s: float | None = None
+    packed_bytes_per_s: float | None = None
+    merged_bytes_per_s: float | None = None
+    range_fetches_per_s: float | None = None
+    range_fetched_bytes_per_s: float | None = None
+    stall_ms_per_s: float | None = None
+
+
+class OperatorState(msgspec.Struct, frozen=True, kw_only=True):
+    """Where one operator's state is, summed over its subtasks.
+
+    The budget (`memory_limit_bytes`) and its use belong to the slots, which other operators share. `record_bytes` holds the read cache.
+    `appended_bytes`, `packed_bytes` and `merged_bytes` are totals since the attempt started: (packed + merged) / appended is the write
+    amplification. `run_count_max` is that of the subtask with the most; `checkpoint_bytes` the size of the whole vertex's state.
+    """
+
+    id: str
+    vertex: str
+    vertex_name: str
+    name: str
+    parallelism: int
+    memory_used_bytes: int | None = None
+    memory_limit_bytes: int | None = None
+    record_bytes: int | None = None
+    live_bytes: int | None = None
+    index_bytes: int | None = None
+    cache_bytes: int | None = None
+    file_index_bytes: int | None = None
+    file_bytes: int | None = None
+    file_count: int | None = None
+    run_count_max: int | None = None
+    merge_failures: int | None = None
+    restored_files_left: int | None = None
+    appended_bytes: int | None = None
+    packed_bytes: int | None = None
+    merged_bytes: int | None = None
+    checkpoint_bytes: int | None = None
+    rates: TierRates = TierRates()
+
+
+class JobState(msgspec.Struct, frozen=True, kw_only=True):
+    """The state of one job's operators that keep it in SlimBase; none is the job without.
+
+    `history` has columns `<rate>:<operator id>`; the stream sends it apart, as `state_history` and tails.
+    """
+
+    at_ms: int
+    job: str
+    id: str
+    state: str
+    operators: list[OperatorState] = []
+    checkpoint_at_ms: int | None = None
+    checkpoint_duration_ms: int | None = None
+    sources: list[Reach] = []
+    history: Series = Series([], {})
+
+
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """The first message of the live channel: everything, with history."""
 
@@ -263,6 +336,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     jobs: Jobs
     overview_history: Series
     quality_history: Series
+    state: JobState | None = None
+    state_history: Series = Series([], {})
 
 
 class OverviewTick(msgspec.Struct, frozen=True):
@@ -283,3 +358,10 @@ class JobsTick(msgspec.Struct, frozen=True):
     """Event `jobs`: the jobs now."""
 
     state: Jobs
+
+
+class StateTick(msgspec.Struct, frozen=True):
+    """Event `state`: the wanted job's state now, None before it is known, and the points to merge into the history."""
+
+    state: JobState | None
+    tail: Series

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
+from urllib.parse import quote_plus
 
 import httpx
 import msgspec
@@ -32,6 +33,7 @@ CANCELLED_TRIES = 5
 CANCELLED_WAIT_S = 0.05
 # Flink's paths hold at most this many metric names before a JobManager's netty refuses the line (4,096 bytes).
 METRICS_PER_CALL = 40
+NAMES_LENGTH_MAX = 3_200  # of these names, as they are written in the path; operators' names are up to 80 characters
 TERMINAL_STATES = frozenset({"FINISHED", "CANCELED", "FAILED"})
 
 
@@ -307,16 +309,34 @@ class FlinkRest:
         self, job_id: str, vertex_id: str, names: Sequence[str], *, aggregate: str = "sum"
     ) -> dict[str, float]:
         """Any metrics of a vertex, one aggregate (min, max, avg, sum) over its subtasks."""
-        found: dict[str, float] = {}
+        found = self.vertex_aggregates(job_id, vertex_id, names, (aggregate,))
+        return {name: figures[aggregate] for name, figures in found.items() if aggregate in figures}
+
+    def vertex_aggregates(
+        self, job_id: str, vertex_id: str, names: Sequence[str], aggregates: Sequence[str]
+    ) -> dict[str, dict[str, float]]:
+        """Any metrics of a vertex, each with several aggregates (min, max, avg, sum) over its subtasks."""
+        found: dict[str, dict[str, float]] = {}
         path = f"/jobs/{job_id}/vertices/{vertex_id}/subtasks/metrics"
         for part in _parts(names):
-            rows = self._json("GET", path, params={"get": ",".join(part), "agg": aggregate})
-            found.update({row["id"]: number for row in rows if (number := _number(row.get(aggregate))) is not None})
+            for row in self._json("GET", path, params={"get": ",".join(part), "agg": ",".join(aggregates)}):
+                figures = {one: number for one in aggregates if (number := _number(row.get(one))) is not None}
+                found[str(row["id"])] = figures
         return found
+
+    def vertex_metric_names(self, job_id: str, vertex_id: str) -> tuple[str, ...]:
+        """The names of all metrics that the subtasks of a vertex report; those of an operator begin with its name."""
+        rows = self._json("GET", f"/jobs/{job_id}/vertices/{vertex_id}/subtasks/metrics")
+        return tuple(str(row["id"]) for row in rows)
 
     def checkpoints(self, job_id: str) -> Checkpoints:
         """Counts, the latest of each kind, and the recent history."""
         return self._get(f"/jobs/{job_id}/checkpoints", Checkpoints)
+
+    def checkpoint_sizes(self, job_id: str, checkpoint_id: int) -> dict[str, int]:
+        """The full size of the state of each vertex in one checkpoint of the history, bytes; NotFound when it has left it."""
+        tasks = self._json("GET", f"/jobs/{job_id}/checkpoints/details/{checkpoint_id}").get("tasks") or {}
+        return {str(vertex): int(task.get("state_size", 0)) for vertex, task in tasks.items()}
 
     def failures(self, job_id: str, *, limit: int = 20) -> tuple[Failure, ...]:
         """The exception history with failure labels, newest first.
@@ -490,8 +510,18 @@ def _number(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _parts(names: Sequence[str]) -> list[Sequence[str]]:
-    return [names[start : start + METRICS_PER_CALL] for start in range(0, len(names), METRICS_PER_CALL)]
+def _parts(names: Sequence[str]) -> list[list[str]]:
+    """Names in as few calls as their number and length allow."""
+    parts: list[list[str]] = []
+    length = 0
+    for name in names:
+        written = len(quote_plus(name)) + 3  # with the comma, which is written as three characters
+        if not parts or len(parts[-1]) >= METRICS_PER_CALL or length + written > NAMES_LENGTH_MAX:
+            parts.append([])
+            length = 0
+        parts[-1].append(name)
+        length += written
+    return parts
 
 
 def _format(canonical: bool) -> str:

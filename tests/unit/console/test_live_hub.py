@@ -67,6 +67,13 @@ def entry(action: str, **changes: Any) -> JournalEntry:
     return JournalEntry(**{**base, **changes})
 
 
+def state_of_cells() -> m.JobState:
+    """The state of the one job, with ten seconds of history."""
+    operator = m.OperatorState(id="v.agg", vertex="v", vertex_name="Agg", name="agg", parallelism=1, record_bytes=9)
+    history = m.Series([NOW - 9000, NOW - 1000], {"packed_bytes_per_s:v.agg": [1.0, 2.0]})
+    return m.JobState(at_ms=NOW, job="cells", id="j", state="RUNNING", operators=[operator], history=history)
+
+
 def fake_sources() -> Sources:
     """A stack in which everything answers."""
     book = CellBook(history_s=600)
@@ -90,14 +97,14 @@ def fake_sources() -> Sources:
     decision = m.Decision(at_ms=NOW, region="north", isp="telecom", weights={"A": 0.7, "B": 0.3}, reason="init")
     return Sources(
         stack=FakeSource("supervisor", stack), kafka=FakeSource("kafka", [m.Topic(name="ods.cmcd_raw", partitions=4, records=9, rate_records_per_s=3.0)]),
-        flink=FakeSource("flink", [job]), cells=FakeSource("cells", book), decisions=FakeSource("redis", Decided([("north", "telecom", record)], [1200.0])),
+        flink=FakeSource("flink", [job]), state=FakeSource("flink", {"cells": state_of_cells()}), cells=FakeSource("cells", book), decisions=FakeSource("redis", Decided([("north", "telecom", record)], [1200.0])),
         olap=FakeSource("olap", OlapFacts([], [decision])), journal=FakeSource("journal", [entry("incident.injected"), entry("job.deploy")]),
     )  # fmt: skip
 
 
 async def sample_all(hub: LiveHub) -> None:
     """Let every sampler ask once."""
-    await asyncio.gather(*(sampler.sample(hub._pool) for sampler in hub._samplers))
+    await asyncio.gather(*(sampler.sample(hub._pool) for sampler in (*hub._samplers, hub.state)))
 
 
 def hub_of(sources: Sources) -> LiveHub:
@@ -200,6 +207,44 @@ def test_histories_stay_within_the_configured_time() -> None:
         hub.tick()
         hub._clock.advance(1)  # type: ignore[attr-defined]
     assert (len(hub._history), len(hub._weights)) == (600, 600)
+
+
+def test_state_is_sent_to_pages_that_show_it_and_to_no_other() -> None:
+    """A state page gets a fourth message whose tail is the last seconds of history; other pages get three, and their jobs are not asked for."""
+    hub = hub_of(fake_sources())
+    asyncio.run(sample_all(hub))
+    pages = [Client(Interest()), Client(Interest(state="cells")), Client(Interest(state="nonsense"))]
+    hub._clients.update(pages)
+    hub._look_where_pages_look()
+    assert hub._states.wanted == {"cells", "nonsense"}
+    hub.tick()
+    plain, shown, unknown = ([page.queue.get_nowait() for _ in range(page.queue.qsize())] for page in pages)
+    assert [message.event for message in plain] == ["overview", "quality", "jobs"]
+    assert shown[3].event == "state"
+    tick = msgspec.json.decode(shown[3].data, type=m.StateTick)
+    assert tick.state is not None
+    assert (tick.state.operators[0].record_bytes, tick.state.history.at_ms, tick.state.sources[0].state) == (
+        9,
+        [],
+        "ok",
+    )
+    assert (tick.tail.at_ms, tick.tail.values) == ([NOW - 1000], {"packed_bytes_per_s:v.agg": [2.0]})
+    assert msgspec.json.decode(unknown[3].data, type=m.StateTick).state is None
+    snapshot = hub.snapshot(Interest(state="cells"))
+    assert snapshot.state_history.values["packed_bytes_per_s:v.agg"] == [1.0, 2.0]
+
+
+def test_state_that_cannot_be_asked_for_stays_with_its_age() -> None:
+    """When the JobManager dies, a state page keeps the last figures and says since when they are old; the rest goes on."""
+    sources = fake_sources()
+    hub = hub_of(sources)
+    asyncio.run(sample_all(hub))
+    sources.state.dead = True  # type: ignore[attr-defined]
+    asyncio.run(sample_all(hub))
+    snapshot = hub.snapshot(Interest(state="cells"))
+    assert snapshot.state is not None
+    assert (snapshot.state.operators[0].record_bytes, snapshot.state.sources[0].state) == (9, "unreachable")
+    assert [reach.state for reach in snapshot.overview.sources] == ["ok"] * 7
 
 
 def test_failed_actions_are_shown_as_errors() -> None:

@@ -114,6 +114,7 @@ final class SlimKeyedStateBackendBuilder<K> {
         group.gauge("fileBytes", tiers::fileBytes);
         group.gauge("fileCount", tiers::fileCount);
         group.gauge("runCount", tiers::runCount);
+        group.gauge("lookups", tiers::lookups);
         group.gauge("fileLookups", tiers::fileLookups);
         group.gauge("fileReads", tiers::fileReads);
         group.gauge("falseFileReads", tiers::falseFileReads);

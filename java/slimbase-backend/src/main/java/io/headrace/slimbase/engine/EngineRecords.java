@@ -34,6 +34,8 @@ abstract class EngineRecords {
     long lastMoves = -1;
     long moves;
     long findStamp;
+    /** Calls of {@link #find}: what read, not what wrote; any thread may look. */
+    long lookups;
 
     EngineRecords(MemoryBudget budget, Allocator allocator, KeyGroupSpan keyGroups) {
         this.firstKeyGroup = keyGroups.first();
@@ -67,6 +69,7 @@ abstract class EngineRecords {
      * @throws SlimBaseException Corrupt or Unavailable when the file does not answer
      */
     public long find(int keyGroup, int identity, long key, int keyLength) {
+        lookups++;
         long record = findInMemory(keyGroup, identity, key, keyLength);
         if (record == 0 && hasCold && lastSlot == index.nowhere) {
             record = findInFiles(key, keyLength);

@@ -302,7 +302,7 @@ public final class SlimEngine extends EngineMemory implements AutoCloseable {
 
     /** What is where, and what moving it has cost. */
     public TierStatistics tierStatistics() {
-        return new TierStatistics(log, chunks, nodes, tier, spiller, cache);
+        return new TierStatistics(log, chunks, nodes, tier, spiller, cache, () -> lookups);
     }
 
     public long liveBytes() {

@@ -1,5 +1,7 @@
 package io.headrace.slimbase.engine;
 
+import java.util.function.LongSupplier;
+
 /** What of an engine's state is where, and what moving it has cost, since the engine was made. Any thread may ask; figures may be some operations old. */
 public final class TierStatistics {
     private final Log log;
@@ -8,14 +10,16 @@ public final class TierStatistics {
     private final ColdTier tier;
     private final Spiller spiller;
     private final ReadCache cache;
+    private final LongSupplier lookups;
 
-    TierStatistics(Log log, Chunks chunks, Nodes nodes, ColdTier tier, Spiller spiller, ReadCache cache) {
+    TierStatistics(Log log, Chunks chunks, Nodes nodes, ColdTier tier, Spiller spiller, ReadCache cache, LongSupplier lookups) {
         this.log = log;
         this.chunks = chunks;
         this.nodes = nodes;
         this.tier = tier;
         this.spiller = spiller;
         this.cache = cache;
+        this.lookups = lookups;
     }
 
     /** Memory of records, those of the cache included; bytes. */
@@ -55,6 +59,11 @@ public final class TierStatistics {
     /** Runs that a lookup may have to ask. */
     public long runCount() {
         return tier.runCount();
+    }
+
+    /** Lookups of a key by readers; what only writes is not counted. */
+    public long lookups() {
+        return lookups.getAsLong();
     }
 
     /** Lookups that memory could not answer. */
