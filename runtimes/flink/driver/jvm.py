@@ -19,6 +19,7 @@ from typing import Any
 import py4j.java_gateway
 import py4j.protocol
 import pyflink
+from py4j.java_gateway import JavaClass
 from pyflink import java_gateway
 
 from headrace.core.clock import Clock
@@ -39,6 +40,14 @@ class Jvm:
         self.gateway = gateway
         self.view = gateway.jvm
         self.configuration = configuration  # folder of Flink's config.yaml
+        joins = self.view.io.headrace.slimbase.join.SqlIntervalJoins
+        # Without SlimBase's jar the name is a package to py4j, not a class.
+        self._interval_joins = joins if isinstance(joins, JavaClass) else None
+
+    def read_joins_by_range(self, environment: Any) -> None:
+        """Let jobs that the TableEnvironment submits read interval joins by range; nothing where SlimBase's jar is not there."""
+        if self._interval_joins:
+            self._interval_joins.install(environment)
 
     @property
     def alive(self) -> bool:

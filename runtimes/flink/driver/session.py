@@ -135,6 +135,8 @@ class Session:
             ),
             Place("<config>"),
         )
+        if not batch:
+            jvm.read_joins_by_range(self.env)
         self._parser = self.env.getPlanner().getParser()
 
     def guarded(self, action: Callable[[], T], place: Place) -> T:
