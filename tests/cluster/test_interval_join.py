@@ -41,12 +41,12 @@ def flink(stack: RunningStack) -> Iterator[FlinkRest]:
 
 
 def tables(folder: Path, out: str) -> tuple[TableDef, ...]:
-    """Two inputs of rows out of order, but none late, with a hot key; a folder for pairs."""
+    """Two inputs of rows out of order, but none late, with a hot key and one that the other lacks; a folder for pairs."""
     random_ = random.Random(1)
     defs = []
-    for name in ("lefts", "rights"):
+    for name, own_key in (("lefts", 5), ("rights", 6)):
         lines = (
-            f"{random_.choice((1, 1, 1, 2, 3, 4))},{row},{1_700_000_000_000 + row * 50 + random_.randint(-4_000, 4_000)}"
+            f"{random_.choice((1, 1, 1, 2, 3, 4, own_key))},{row},{1_700_000_000_000 + row * 50 + random_.randint(-4_000, 4_000)}"
             for row in range(ROWS)
         )
         (folder / f"{name}.csv").write_text("\n".join(lines), "utf-8")

@@ -8,6 +8,8 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
+import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
@@ -55,6 +57,7 @@ PARTITIONS = 4
 END = "end"  # region of the rows that only push the watermark on
 SETTLED_MS = 120_000  # minutes and silences before the end are final this long after it
 PATIENCE_S = 240
+TTL = re.compile(r"(-- config: table\.exec\.state\.ttl = ).*")
 KILLS = int(os.environ.get("HEADRACE_TEST_KILLS", "1"))
 pytestmark = pytest.mark.cluster
 Tables = dict[str, list[tuple[Any, ...]]]
@@ -131,12 +134,13 @@ def test_sql_in_batch_equals_the_recount(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(1800 + 120 * KILLS)
-def test_stream_equals_the_recount_after_disorder_and_kills(stack: RunningStack) -> None:
+def test_stream_equals_the_recount_after_disorder_and_kills(stack: RunningStack, tmp_path: Path) -> None:
     """The deployed jobs, fed through Kafka, lose TaskManagers on the way: 0 rows lost, 0 double, every row equal to the recount."""
     home = stack.home.root
-    headrace_json("table", "apply", str(APP), home=home)
+    app = str(patient_app(tmp_path))
+    headrace_json("table", "apply", app, home=home)
     forget_rows(stack, "ods.cmcd_raw")
-    headrace_json("job", "deploy", str(APP), "quality", "cells", home=home)
+    headrace_json("job", "deploy", app, "quality", "cells", home=home)
     rows = world(newest_ms=SystemClock().now_ms() - SETTLED_MS)
     cuts = [len(rows) * i // (KILLS + 1) for i in range(KILLS + 2)]
     with OlapClient(stack.endpoints.olap, timeout=timedelta(minutes=1)) as olap:
@@ -156,6 +160,17 @@ def test_stream_equals_the_recount_after_disorder_and_kills(stack: RunningStack)
             await_same(functools.partial(streamed, stack, olap, table), expected, table)
     for job in ("quality", "cells"):
         headrace_json("job", "stop", job, "--no-savepoint", home=home)
+
+
+def patient_app(folder: Path) -> Path:
+    """The app, but its state outlives the test: fifty kills take half an hour of restarts that back off, and cells are forgotten after ten minutes."""
+    app = folder / "live-quality"
+    shutil.copytree(APP, app)
+    for pipeline in (app / "pipelines").glob("*.sql"):
+        text, count = TTL.subn(r"\g<1>6 h", pipeline.read_text())
+        assert count == 1 or pipeline.stem == "archive", f"{pipeline.name}: time to live not found"
+        pipeline.write_text(text)
+    return app
 
 
 def has_seen(olap: OlapClient, recv_ms: int) -> bool:
