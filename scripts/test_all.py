@@ -106,6 +106,7 @@ def groups(*, long: bool) -> list[Group]:
                 "-Dslimbase.ops=1000000",
                 "-Dslimbase.seeds=50",
                 "-Dslimbase.model.ops=1000000",
+                "-Dslimbase.ownership.steps=5",
             ),
             pytest_group(
                 "chaos",

@@ -1,7 +1,8 @@
 package io.headrace.slimbase.engine;
 
 import java.util.Arrays;
-import java.util.concurrent.atomic.AtomicInteger;
+import java.util.List;
+import java.util.concurrent.CopyOnWriteArrayList;
 
 /**
  * The chunks that become one file: at most {@link Log#SEGMENT_BYTES} of records of one epoch. Owned by the task thread.
@@ -24,7 +25,7 @@ public final class Segment {
     private Object tag;
 
     /** Snapshots that have not read the segment yet. */
-    private final AtomicInteger readers = new AtomicInteger();
+    private final List<SegmentView> readers = new CopyOnWriteArrayList<>();
 
     Segment(long number, int epoch) {
         this.number = number;
@@ -38,16 +39,21 @@ public final class Segment {
         chunks[chunkCount++] = chunk;
     }
 
-    void addReader() {
-        readers.incrementAndGet();
+    void addReader(SegmentView view) {
+        readers.add(view);
     }
 
-    void removeReader() {
-        readers.decrementAndGet();
+    void removeReader(SegmentView view) {
+        readers.remove(view);
     }
 
     boolean isRead() {
-        return readers.get() > 0;
+        return !readers.isEmpty();
+    }
+
+    /** Snapshots that have not begun to read the segment read this file instead. */
+    void movedTo(ColdFile file) {
+        readers.forEach(view -> view.moveTo(file));
     }
 
     int chunkCount() {

@@ -1,14 +1,18 @@
 package io.headrace.slimbase.engine;
 
-import java.util.concurrent.atomic.AtomicBoolean;
-
-/** A sealed segment's memory at the time of a snapshot. Any thread may read it until its {@link SnapshotView} is closed. */
+/**
+ * A sealed segment's memory at the time of a snapshot. Any thread may read it until its {@link SnapshotView} is closed.
+ *
+ * <p>While nobody has begun to read it ({@link #read}), a file that the segment was packed into may take its place, so that a checkpoint that
+ * uploads slowly does not hold memory which the task is waiting for.
+ */
 public final class SegmentView {
     private final Segment segment;
     private final long[] addresses;
     private final long[] bytes;
-    private final ColdFile file;
-    private final AtomicBoolean released = new AtomicBoolean();
+    private ColdFile file;
+    private boolean isReading;
+    private boolean isReleased;
 
     /** A segment that is in a file only. */
     SegmentView(ColdFile file) {
@@ -25,40 +29,51 @@ public final class SegmentView {
         this.file = null;
     }
 
-    void hold() {
+    synchronized void hold() {
         if (file == null) {
-            segment.addReader();
+            segment.addReader(this);
         } else {
             file.readers().incrementAndGet();
         }
     }
 
     /** True the first time. */
-    boolean letGo() {
-        if (!released.compareAndSet(false, true)) {
+    synchronized boolean letGo() {
+        if (isReleased) {
             return false;
         }
+        isReleased = true;
         if (file == null) {
-            segment.removeReader();
+            segment.removeReader(this);
         } else {
             file.readers().decrementAndGet();
         }
         return true;
     }
 
-    /** The file that the segment is in, or null when it is in memory. */
-    public ColdFile file() {
+    /** From now on the segment stays where it is: the file that it is in, or null when its memory is to be read. */
+    public synchronized ColdFile read() {
+        isReading = true;
+        return file;
+    }
+
+    /** The segment has been packed into this file, which is read in its place if nobody reads its memory. Task thread. */
+    synchronized void moveTo(ColdFile packed) {
+        if (!isReading && !isReleased && file == null) {
+            packed.readers().incrementAndGet();
+            segment.removeReader(this);
+            file = packed;
+        }
+    }
+
+    /** The file that the segment is in, or null while it is in memory, which it may leave until {@link #read}. */
+    public synchronized ColdFile file() {
         return file;
     }
 
     /** What the snapshot strategy knows of the segment's file, or null. */
     public Object tag() {
         return segment == null ? file.tag() : segment.tag();
-    }
-
-    /** The segment in memory, or null; its fields belong to the task thread. */
-    public Segment segment() {
-        return segment;
     }
 
     public long number() {

@@ -192,6 +192,7 @@ final class Spiller {
             packedSegments++;
             packedBytes += file.bytes();
             tier.addNewest(file);
+            victim.movedTo(file);
             engine.tierChanged();
         } catch (ExecutionException | CancellationException | InterruptedException e) {
             victim.leaving = false;

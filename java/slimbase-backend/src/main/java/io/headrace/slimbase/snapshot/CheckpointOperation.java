@@ -125,6 +125,7 @@ final class CheckpointOperation implements SnapshotResultSupplier<KeyedStateHand
         Placed[] rows = new Placed[resources.segments.size()];
         List<SegmentUpload> uploads = new ArrayList<>();
         List<Integer> uploadRows = new ArrayList<>();
+        List<FileReference> uploadReferences = new ArrayList<>();
         CheckpointedStateScope scope = scope();
         for (int i = 0; i < rows.length; i++) {
             SegmentPart part = resources.segments.get(i);
@@ -134,8 +135,10 @@ final class CheckpointOperation implements SnapshotResultSupplier<KeyedStateHand
             }
             rows[i] = reuse(part);
             if (rows[i] == null) {
-                uploads.add(uploader.upload(part, ownReference(part, 0), resources.filter, scope));
+                FileReference own = ownReference(part, 0);
+                uploads.add(uploader.upload(part, own, resources.filter, scope));
                 uploadRows.add(i);
+                uploadReferences.add(own);
             } else {
                 uploader.copyLocally(part, rows[i].reference, resources.filter);
                 uploader.release(part);
@@ -145,8 +148,7 @@ final class CheckpointOperation implements SnapshotResultSupplier<KeyedStateHand
         for (int i = 0; i < results.size(); i++) {
             SegmentUpload.Result result = results.get(i);
             if (result != null) {
-                SegmentPart part = resources.segments.get(uploadRows.get(i));
-                rows[uploadRows.get(i)] = new Placed(ownReference(part, result.bytes), result.handle);
+                rows[uploadRows.get(i)] = new Placed(uploadReferences.get(i).ofLength(result.bytes), result.handle);
             }
         }
         List<Placed> placed = new ArrayList<>(rows.length);

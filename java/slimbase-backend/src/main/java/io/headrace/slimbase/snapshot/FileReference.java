@@ -38,6 +38,11 @@ final class FileReference {
         return new FileReference(name, segmentNumber, bytes, range.getIntersection(other));
     }
 
+    /** The same file, its length known. */
+    FileReference ofLength(long length) {
+        return new FileReference(name, segmentNumber, length, range);
+    }
+
     /** Name in the directory of a local copy, where two ranges of one file are two files. */
     String localName() {
         return range.getStartKeyGroup() + "-" + range.getEndKeyGroup() + "-" + name;

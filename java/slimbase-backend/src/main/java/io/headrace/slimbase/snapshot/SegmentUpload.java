@@ -1,5 +1,6 @@
 package io.headrace.slimbase.snapshot;
 
+import io.headrace.slimbase.engine.ColdFile;
 import io.headrace.slimbase.file.RecordRuns;
 import io.headrace.slimbase.file.SegmentWriter;
 import io.headrace.slimbase.file.ValueFilter;
@@ -43,15 +44,16 @@ final class SegmentUpload implements Callable<SegmentUpload.Result> {
     @Override
     public Result call() throws Exception {
         try {
-            return part.view.file() == null ? pack() : copy();
+            ColdFile file = part.view.read();
+            return file == null ? pack() : copy(file);
         } finally {
             uploader.release(part);
         }
     }
 
-    private Result copy() throws Exception {
-        StreamStateHandle handle = uploader.writeFile(reference.localName(), scope, part.view.file()::writeTo);
-        return new Result(handle, part.view.file().bytes());
+    private Result copy(ColdFile file) throws Exception {
+        StreamStateHandle handle = uploader.writeFile(reference.localName(), scope, file::writeTo);
+        return new Result(handle, file.bytes());
     }
 
     private Result pack() throws Exception {

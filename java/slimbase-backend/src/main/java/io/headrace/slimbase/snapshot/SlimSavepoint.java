@@ -1,5 +1,6 @@
 package io.headrace.slimbase.snapshot;
 
+import io.headrace.slimbase.engine.SegmentView;
 import io.headrace.slimbase.engine.SnapshotView;
 import io.headrace.slimbase.registry.BackendContext;
 import io.headrace.slimbase.registry.StateInfo;
@@ -58,6 +59,8 @@ public final class SlimSavepoint {
             }
             timers.queues().forEach(queue -> metaInfos.add(queue.metaInfo));
             this.view = context.engine().seal();
+            // It goes through all segments key group by key group: each of them is read until the end.
+            view.segments().forEach(SegmentView::read);
         }
 
         @Override

@@ -1,5 +1,6 @@
 package io.headrace.slimbase.snapshot;
 
+import io.headrace.slimbase.engine.ColdFile;
 import io.headrace.slimbase.engine.SnapshotView;
 import io.headrace.slimbase.file.RecordRuns;
 import io.headrace.slimbase.file.SegmentWriter;
@@ -127,11 +128,12 @@ final class Uploader implements AutoCloseable {
 
     /** The local copy of a file that is used again: linked, or packed once more when this machine has none. */
     void copyLocally(SegmentPart part, FileReference reference, ValueFilter filter) {
+        ColdFile file = part.view.read();
         local.linkOrWrite(
                 reference.localName(),
-                part.view.file() == null
+                file == null
                         ? out -> SegmentWriter.of(RecordRuns.of(part.view), filter).write(reference.segmentNumber(), out)
-                        : part.view.file()::writeTo);
+                        : file::writeTo);
     }
 
     long uploadedBytes() {
