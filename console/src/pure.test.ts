@@ -5,7 +5,7 @@ import { layoutGraph } from "./layout";
 import type { OperatorState, TierRates, Vertex } from "./model";
 import { parseRoute, qualityHash, stateHash } from "./route";
 import { columns, last, mergeSeries, stack, sumColumns } from "./series";
-import { flowWidth, hits, picture, segments, sentence, writeAmplification } from "./tiers";
+import { chooseOperator, flowWidth, hits, picture, segments, sentence, writeAmplification } from "./tiers";
 
 const plain = (text: string) => text.replaceAll("\u202f", " ");
 
@@ -144,6 +144,16 @@ describe("tiers", () => {
     expect(hits({ ...large, rates: { ...rates, lookups_per_s: 0, file_lookups_per_s: 0, file_reads_per_s: 0 } })).toEqual({ memory: null, readsPerMiss: null, useful: null });
     expect(writeAmplification(large)).toBe(2);
     expect(writeAmplification({ ...large, appended_bytes: 0 })).toBeNull();
+  });
+  it("stays with the operator that is looked at, unless that has next to nothing", () => {
+    const [a, b] = [{ ...large, id: "a" }, { ...small, id: "b" }];
+    const empty = { ...small, id: "c", record_bytes: 0, index_bytes: 0 };
+    expect(chooseOperator([b, a, empty], "", "")?.id).toBe("a");
+    expect(chooseOperator([a, b, empty], "", "b")?.id).toBe("b");
+    expect(chooseOperator([a, b, empty], "", "c")?.id).toBe("a");
+    expect(chooseOperator([a, b, empty], "c", "b")?.id).toBe("c");
+    expect(chooseOperator([a, b], "gone", "gone")?.id).toBe("a");
+    expect(chooseOperator([], "a", "a")).toBeUndefined();
   });
   it("draws no arrow where nothing flows, and a thin one for a trickle", () => {
     expect([flowWidth(0, 10), flowWidth(null, 10), flowWidth(10, 10)]).toEqual([0, 0, 12]);

@@ -67,6 +67,22 @@ export function ownBytes(state: OperatorState): number {
   return known(state.record_bytes) + known(state.index_bytes) + known(state.file_index_bytes);
 }
 
+/** All that is kept, in memory and in files. */
+export function totalBytes(state: OperatorState): number {
+  return ownBytes(state) + known(state.file_bytes);
+}
+
+/** How much larger another operator must be to take the page from the one that is looked at. */
+const TAKE_OVER = 10;
+
+/** The operator to show: the one that the address names, else the one shown so far, else the largest; what has next to nothing gives way. */
+export function chooseOperator(operators: readonly OperatorState[], named: string, shown: string): OperatorState | undefined {
+  const largest = operators.reduce<OperatorState | undefined>((a, b) => (a && totalBytes(a) >= totalBytes(b) ? a : b), undefined);
+  const before = operators.find((one) => one.id === shown);
+  const stays = before && largest && totalBytes(before) * TAKE_OVER > totalBytes(largest);
+  return operators.find((one) => one.id === named) ?? (stays ? before : largest);
+}
+
 /** Bytes written to files for each byte that was appended, since the attempt started; null before anything was packed. */
 export function writeAmplification(state: OperatorState): number | null {
   if (!state.appended_bytes || state.packed_bytes === null || state.merged_bytes === null) return null;

@@ -160,6 +160,9 @@ def test_state_page_shows_what_flink_reports(board_stack: RunningStack, context:
     page.goto(f"{board_stack.endpoints.headraced}/#/jobs/cells")
     page.get_by_test_id("state-link").click()
     expect(page.get_by_test_id("saying")).to_contain_text("All state is in memory", timeout=MINUTE * 1000)
+    wait_until(
+        lambda: (raw(page, "[data-test=part-records]") or 0) > 0, timeout_s=MINUTE, what="records in the picture"
+    )
     operator = page.get_by_test_id("panel-tiers").get_attribute("data-operator") or ""
     vertex, _, name = operator.partition(".")
     job = next(
@@ -170,7 +173,6 @@ def test_state_page_shows_what_flink_reports(board_stack: RunningStack, context:
     gauge = quote(f"{name}.slimbase.memoryLimitBytes")
     path = f"/jobs/{job}/vertices/{vertex}/subtasks/metrics?get={gauge}&agg=sum"
     assert raw(page, "[data-test=tier-memory]") == board_stack.flink_json(path)[0]["sum"]
-    assert (raw(page, "[data-test=part-records]") or 0) > 0
     wait_until(
         lambda: (raw(page, "[data-test=hit-memory]") or 0) == 1.0, timeout_s=MINUTE, what="lookups that memory answers"
     )

@@ -6,7 +6,7 @@ import type { JobRow, JobState, OperatorState, Series } from "../model";
 import { Empty, Loading, Panel, State, Tile, Unreachable } from "../parts";
 import { Tiers } from "../picture";
 import { stateHash, type Route } from "../route";
-import { hits, ownBytes, sentence, writeAmplification } from "../tiers";
+import { chooseOperator, hits, ownBytes, sentence, totalBytes, writeAmplification } from "../tiers";
 
 export function StatePage({ live, route }: { live: LiveState; route: Route }) {
   const jobs = live.jobs?.jobs ?? [];
@@ -25,8 +25,8 @@ export function StatePage({ live, route }: { live: LiveState; route: Route }) {
         {jobs.length > 0 && <JobChoice jobs={jobs} chosen={route.state_of} />}
       </div>
       <Unreachable sources={sources} />
-      {!jobs.length && !route.state_of ? <Panel title="No job"><Empty>State belongs to jobs, and none runs yet. <code>headrace job deploy</code> starts one.</Empty></Panel>
-        : state ? <JobStateView state={state} history={live.stateHistory} route={route} />
+      {state ? <JobStateView state={state} history={live.stateHistory} route={route} />
+        : !jobs.length ? <Panel title="No job"><Empty>State belongs to jobs, and none runs yet. <code>headrace job deploy</code> starts one.</Empty></Panel>
         : jobs.some((job) => job.name === route.state_of) || !route.state_of ? <Loading what="state" />
         : <Panel title="Unknown job"><Empty>No job has this name. <a href="#/jobs">See all jobs.</a></Empty></Panel>}
     </>
@@ -52,16 +52,15 @@ function JobStateView({ state, history, route }: { state: JobState; history: Ser
   if (state.state !== "RUNNING") {
     return <Panel title="Not running"><Empty>The job is {state.state.toLowerCase().replaceAll("_", " ")}. Its state is in its last checkpoint; the tiers show once it runs.</Empty></Panel>;
   }
-  if (!state.operators.length) {
+  const chosen = chooseOperator(state.operators, route.operator, settled.current);
+  if (!chosen) {
     return (
       <Panel title="No state in SlimBase" test="panel-no-state">
         <Empty>No operator of this job reports SlimBase state: it keeps none, or its head names another <code>state.backend.type</code>. A job that has just started reports within some seconds.</Empty>
       </Panel>
     );
   }
-  const largest = state.operators.reduce((a, b) => (total(b) > total(a) ? b : a));
-  const chosen = state.operators.find((one) => one.id === route.operator) ?? state.operators.find((one) => one.id === settled.current) ?? largest;
-  settled.current = chosen.id; // growing past another operator does not change what somebody looks at
+  settled.current = chosen.id;
   return (
     <>
       {state.operators.length > 1 && <OperatorChoice state={state} chosen={chosen} />}
@@ -70,17 +69,15 @@ function JobStateView({ state, history, route }: { state: JobState; history: Ser
   );
 }
 
-const total = (operator: OperatorState): number => ownBytes(operator) + (operator.file_bytes ?? 0);
-
 function OperatorChoice({ state, chosen }: { state: JobState; chosen: OperatorState }) {
-  const most = Math.max(1, ...state.operators.map(total));
+  const most = Math.max(1, ...state.operators.map(totalBytes));
   return (
     <nav class="operators" aria-label="Operators with state">
       {state.operators.map((operator) => (
         <a key={operator.id} href={stateHash(state.job, operator.id)} aria-current={operator.id === chosen.id ? "true" : undefined} data-test="operator" title={operator.vertex_name}>
           <b>{plainName(operator.name)}</b>
-          <span class="dim">{bytes(total(operator))}</span>
-          <span class="bar" aria-hidden="true" style={{ width: `${(total(operator) / most) * 100}%` }}>
+          <span class="dim">{bytes(totalBytes(operator))}</span>
+          <span class="bar" aria-hidden="true" style={{ width: `${(totalBytes(operator) / most) * 100}%` }}>
             <i class="t-records" style={{ flexGrow: ownBytes(operator) }} /><i class="t-files" style={{ flexGrow: operator.file_bytes ?? 0 }} />
           </span>
         </a>
