@@ -1,10 +1,12 @@
 package io.headrace.slimbase.cold;
 
+import io.headrace.slimbase.engine.SlimBaseException;
 import io.headrace.slimbase.file.FileSource;
 import io.headrace.slimbase.file.FileSources;
 import io.headrace.slimbase.file.RetryingSource;
+import java.io.FileNotFoundException;
 import java.io.IOException;
-import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.concurrent.TimeUnit;
 import org.apache.flink.core.fs.FSDataInputStream;
@@ -62,16 +64,22 @@ public final class CheckpointFile {
         }
     }
 
-    /** Whether the storage says that it has no such file. S3's clients fail to read what is not there as they fail to read anything. */
-    public boolean isMissing() {
-        if (stored == null) {
-            return false;
+    /** Whether reading failed because there is no such file. S3's clients fail to read what is not there as they fail to read anything: the storage is asked. */
+    public boolean isMissing(Throwable failure) {
+        if (failure instanceof FileNotFoundException || failure instanceof NoSuchFileException) {
+            return true;
         }
+        boolean isUnavailable =
+                failure instanceof SlimBaseException && ((SlimBaseException) failure).kind() == SlimBaseException.Kind.Unavailable;
+        return isUnavailable && stored != null && !exists();
+    }
+
+    private boolean exists() {
         try {
-            return !stored.getFileSystem().exists(stored);
+            return stored.getFileSystem().exists(stored);
         } catch (IOException | RuntimeException e) {
             // What made us ask is what is told.
-            return false;
+            return true;
         }
     }
 

@@ -10,9 +10,7 @@ import io.headrace.slimbase.file.EntryVisitor;
 import io.headrace.slimbase.file.FileSource;
 import io.headrace.slimbase.file.RangeScan;
 import io.headrace.slimbase.file.SegmentReader;
-import java.io.FileNotFoundException;
 import java.io.IOException;
-import java.nio.file.NoSuchFileException;
 import java.util.concurrent.ArrayBlockingQueue;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.Callable;
@@ -50,17 +48,9 @@ final class FileFetcher implements Callable<Void> {
             throw e;
         } catch (Throwable e) {
             // Handed to the thread that applies, which throws it: it would wait for ever otherwise.
-            items.put(isMissing(e) ? MetaReader.corrupt("file is missing", file.name(), e) : e);
+            items.put(file.isMissing(e) ? MetaReader.corrupt("file is missing", file.name(), e) : e);
         }
         return null;
-    }
-
-    private boolean isMissing(Throwable e) {
-        return e instanceof FileNotFoundException || e instanceof NoSuchFileException || isUnavailable(e) && file.isMissing();
-    }
-
-    private static boolean isUnavailable(Throwable e) {
-        return e instanceof SlimBaseException && ((SlimBaseException) e).kind() == SlimBaseException.Kind.Unavailable;
     }
 
     private void fetch() throws IOException, InterruptedException {
@@ -97,7 +87,7 @@ final class FileFetcher implements Callable<Void> {
         try {
             opened = store.restored(file, number, span, reference.within(range));
         } catch (IOException | SlimBaseException e) {
-            if (isMissing(e)) {
+            if (file.isMissing(e)) {
                 throw MetaReader.corrupt("file is missing", file.name(), e);
             }
             throw e;

@@ -1,15 +1,15 @@
 package io.headrace.slimbase.snapshot;
 
+import io.headrace.slimbase.cold.CheckpointFile;
 import io.headrace.slimbase.engine.SlimBaseException;
+import io.headrace.slimbase.file.FileSource;
 import io.headrace.slimbase.registry.BackendContext;
-import java.io.FileNotFoundException;
+import java.io.EOFException;
 import java.io.IOException;
 import java.nio.ByteBuffer;
-import java.nio.file.NoSuchFileException;
 import java.util.zip.CRC32C;
 import org.apache.flink.api.common.typeutils.TypeSerializer;
 import org.apache.flink.api.common.typeutils.TypeSerializerSchemaCompatibility;
-import org.apache.flink.core.fs.FSDataInputStream;
 import org.apache.flink.core.memory.DataInputDeserializer;
 import org.apache.flink.runtime.state.KeyedBackendSerializationProxy;
 import org.apache.flink.runtime.state.StreamStateHandle;
@@ -50,16 +50,22 @@ final class MetaReader<K> {
 
     /** All bytes, the checksum at their end having been checked: what they describe decides how everything else is read. */
     private byte[] content(StreamStateHandle handle, String name) throws IOException {
-        byte[] content;
-        try (FSDataInputStream stream = handle.openInputStream()) {
-            context.cancelRegistry().registerCloseable(stream);
+        CheckpointFile file = CheckpointFile.stored("meta", handle);
+        byte[] content = new byte[Math.toIntExact(handle.getStateSize())];
+        try (FileSource source = file.open()) {
+            context.cancelRegistry().registerCloseable(source);
             try {
-                content = stream.readAllBytes();
+                source.read(0, content, 0, content.length);
             } finally {
-                context.cancelRegistry().unregisterCloseable(stream);
+                context.cancelRegistry().unregisterCloseable(source);
             }
-        } catch (FileNotFoundException | NoSuchFileException e) {
-            throw corrupt("meta file is missing", name, e);
+        } catch (EOFException e) {
+            throw corrupt("meta file is cut off, wanted_bytes=" + content.length, name, e);
+        } catch (IOException | SlimBaseException e) {
+            if (file.isMissing(e)) {
+                throw corrupt("meta file is missing", name, e);
+            }
+            throw e;
         }
         if (content.length < CHECKSUM_BYTES) {
             throw corrupt("meta file is cut off, bytes=" + content.length, name, null);

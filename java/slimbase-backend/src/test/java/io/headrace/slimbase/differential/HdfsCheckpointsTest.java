@@ -26,6 +26,7 @@ import org.junit.jupiter.api.io.TempDir;
 class HdfsCheckpointsTest {
     private static final long SEED = 20_261_126;
     private static final int DATA_NODES = 2;
+    private static final long READ_BYTES_PER_S = 1 << 20;
 
     @TempDir static Path folder;
     private static MiniDFSCluster cluster;
@@ -38,6 +39,8 @@ class HdfsCheckpointsTest {
         HdfsConfiguration config = new HdfsConfiguration();
         config.set(MiniDFSCluster.HDFS_MINIDFS_BASEDIR, folder.toString());
         config.setInt("dfs.replication", DATA_NODES);
+        // Slow enough that the job still reads from the checkpoint when a DataNode stops.
+        config.setLong("dfs.datanode.data.read.bandwidthPerSec", READ_BYTES_PER_S);
         cluster = new MiniDFSCluster.Builder(config).numDataNodes(DATA_NODES).build();
         cluster.waitActive();
         Configuration flink = new Configuration();
@@ -74,9 +77,11 @@ class HdfsCheckpointsTest {
         job.change(FarJob.KEYS / 20);
         assertThat(job.checkpoint()).as("files that two checkpoints share").isNotEmpty();
         job.restore(3);
-        job.verify("restored with 3", FarJob.KEYS / 20);
-        assertThat(job.gauge("rangeFetches")).as("ranges fetched").isPositive();
+        long fetches = job.gauge("rangeFetches");
         cluster.stopDataNode(0);
+        job.verify("a DataNode less", FarJob.KEYS / 100);
+        assertThat(job.gauge("rangeFetches")).as("ranges fetched since").isGreaterThan(fetches);
+        assertThat(job.gauge("restoredFilesLeft")).as("files not yet copied").isPositive();
         job.verify("a DataNode less");
         job.change(FarJob.KEYS / 20);
         cluster.restartNameNode();
