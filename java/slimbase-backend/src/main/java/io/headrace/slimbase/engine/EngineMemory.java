@@ -41,6 +41,9 @@ abstract class EngineMemory extends EngineRecords {
     private long guardStamp;
     private int coldReads;
     boolean filtered;
+    /** Walks over files that are under way. */
+    int walks;
+
     boolean restoring;
     /** Whether the file being restored has so far gone to one segment, which then holds what the file holds. */
     boolean restoredWhole;
@@ -60,6 +63,9 @@ abstract class EngineMemory extends EngineRecords {
 
     @Override
     final void afterFileRead() {
+        if (walks > 0) {
+            return; // what comes to memory or leaves it during a walk would be met twice, or not at all
+        }
         if (lastRecord != 0 && cache.wasReadBefore(lastHash)) {
             keepInMemory(lastRecord, lastHash);
         }

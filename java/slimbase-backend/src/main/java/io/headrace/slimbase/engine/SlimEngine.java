@@ -81,21 +81,21 @@ public final class SlimEngine extends EngineMemory implements AutoCloseable {
 
     /** Every live record of a key group, in no order; the visitor must not write. */
     public void forEachRecord(int keyGroup, RecordVisitor visitor) throws Exception {
-        for (long logical : index.slots(keyGroup - firstKeyGroup)) {
-            long record = chunks.resolve(logical);
-            if (!Record.has(record, Record.TOMBSTONE)) {
-                visitor.visit(record);
-            }
-        }
-        if (hasCold) {
-            long pin = pins.pin();
-            try (ColdWalk walk = new ColdWalk(this, keyGroup, tier.filesOf(keyGroup))) {
-                for (long record = walk.next(); record != 0; record = walk.next()) {
+        long pin = pins.pin();
+        walks++;
+        try (ColdWalk walk = new ColdWalk(this, keyGroup, tier.filesOf(keyGroup))) {
+            for (long logical : index.slots(keyGroup - firstKeyGroup)) {
+                long record = chunks.resolve(logical);
+                if (!Record.has(record, Record.TOMBSTONE)) {
                     visitor.visit(record);
                 }
-            } finally {
-                pins.unpin(pin);
             }
+            for (long record = walk.next(); record != 0; record = walk.next()) {
+                visitor.visit(record);
+            }
+        } finally {
+            walks--;
+            pins.unpin(pin);
         }
     }
 
@@ -108,15 +108,16 @@ public final class SlimEngine extends EngineMemory implements AutoCloseable {
         }
         long pin = pins.pin();
         RecordCursor cursor = new RecordCursor(this, keyGroup, addresses, () -> pins.unpin(pin));
-        if (hasCold) {
-            try (ColdWalk walk = new ColdWalk(this, keyGroup, tier.filesOf(keyGroup))) {
-                for (long record = walk.next(); record != 0; record = walk.next()) {
-                    cursor.addCold(record);
-                }
-            } catch (RuntimeException e) {
-                cursor.close();
-                throw e;
+        walks++;
+        try (ColdWalk walk = new ColdWalk(this, keyGroup, tier.filesOf(keyGroup))) {
+            for (long record = walk.next(); record != 0; record = walk.next()) {
+                cursor.addCold(record);
             }
+        } catch (RuntimeException e) {
+            cursor.close();
+            throw e;
+        } finally {
+            walks--;
         }
         return cursor;
     }
