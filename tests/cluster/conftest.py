@@ -7,6 +7,9 @@ from collections.abc import Generator, Iterator
 import pytest
 from tests.cluster.running import RunningStack, end_stack, start_stack
 
+from headrace.core.clock import SystemClock
+from headrace.flink.driver_client import DriverClient
+from headrace.flink.rest import FlinkRest
 from headrace.stack.options import StackOptions
 from headrace.stack.specs import available_names
 
@@ -19,6 +22,21 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
         yield start_stack(home, available_names(StackOptions()))
     finally:
         end_stack(home)
+
+
+@pytest.fixture(scope="module")
+def client(stack: RunningStack) -> Iterator[DriverClient]:
+    """A client of the stack's driver."""
+    stack.wait_ready("driver", "jobmanager", "taskmanager-1")
+    with DriverClient(stack.home.driver_socket) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def flink(stack: RunningStack) -> Iterator[FlinkRest]:
+    """A client of the stack's JobManager."""
+    with FlinkRest(stack.endpoints.flink, SystemClock()) as flink:
+        yield flink
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

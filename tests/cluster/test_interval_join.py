@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.cluster.running import RunningStack
 from tests.waiting import wait_until
 
-from headrace.core.clock import SystemClock
 from headrace.flink.driver_client import DriverClient
 from headrace.flink.protocol import Script, Submit, TableDef
 from headrace.flink.rest import FlinkRest
@@ -23,21 +21,6 @@ JOIN = Script(
     "pipelines/pairs.sql",
 )
 pytestmark = pytest.mark.cluster
-
-
-@pytest.fixture(scope="module")
-def client(stack: RunningStack) -> Iterator[DriverClient]:
-    """A client of the stack's driver."""
-    stack.wait_ready("driver", "jobmanager", "taskmanager-1")
-    with DriverClient(stack.home.driver_socket) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def flink(stack: RunningStack) -> Iterator[FlinkRest]:
-    """A client of the stack's JobManager."""
-    with FlinkRest(stack.endpoints.flink, SystemClock()) as flink:
-        yield flink
 
 
 def tables(folder: Path, out: str) -> tuple[TableDef, ...]:
