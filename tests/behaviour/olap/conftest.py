@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import httpx
 import psutil
 import pytest
 
+from headrace.stack.ports import is_free, plan_ports
 from tests.waiting import wait_until
 
 
@@ -22,9 +22,7 @@ class Host:
     def __init__(self, home: Path) -> None:
         self.home = home
         self.log = home.parent / f"{home.name}.log"
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = plan_ports(home, base=0, free=is_free)["olap"]
         self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=60, trust_env=False)
         self.process: subprocess.Popen[bytes] | None = None
 

