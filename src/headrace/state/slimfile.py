@@ -16,7 +16,8 @@ from headrace.state.compression import crc32c, decompress_block
 from headrace.state.javadata import DataReader
 
 HEADER_MAGIC, FOOTER_MAGIC = b"SLIMBASE", b"SLIMFOOT"
-VERSION = 2
+VERSION = 3
+VERSION_WITHOUT_TIMES = 2
 VERSION_WITHOUT_FILTER = 1
 FILTER_SPLIT_BLOCK_BLOOM = 1
 RAW_BYTES_MAX = 1 << 30  # a block holds 8 KiB (32 in version 1), or one entry; Java arrays end at 2 GiB
@@ -124,10 +125,11 @@ class SegmentReader:
         try:
             at = self._index(footer, version)
             (count,) = _U32.unpack_from(footer, at)
-            for place in range(at + 4, at + 4 + _STATE.size * count, _STATE.size):
+            row = _STATE.size if version <= VERSION_WITHOUT_TIMES else _STATE.size + _U64.size
+            for place in range(at + 4, at + 4 + row * count, row):
                 state_id, aux, tombstones, entries, raw_bytes = _STATE.unpack_from(footer, place)
                 self.states.append(StateCount(state_id, bool(aux), tombstones, entries, raw_bytes))
-            at += 4 + _STATE.size * count
+            at += 4 + row * count
             if version > VERSION_WITHOUT_FILTER:
                 self._check_filter(key_filter, *_FILTER.unpack_from(footer, at))
                 at += _FILTER.size

@@ -24,7 +24,9 @@ from headrace.state.proxy import KeyedHead, StateMeta
 from headrace.state.slimfile import AUX, CHAINED, TOMBSTONE, SegmentReader
 
 MANIFEST_MAGIC = 0x534C4D4D
-MANIFEST_VERSION = 1
+MANIFEST_VERSION = 2
+# Its rows do not say what a file's index takes in memory.
+MANIFEST_VERSION_WITHOUT_INDEX = 1
 TIMERS = "timers"
 FILE_ENDING = ".slim"
 CHECKSUM_BYTES = 4
@@ -117,8 +119,12 @@ def read_manifest(reader: DataReader) -> Manifest:
             raise reader.corrupt("unknown kind of state", kind=kind)
         states.append(ManifestState(name, state_id, KINDS[kind], ttl_ms))
     files = []
-    for _ in range(reader.count("files", bytes_each=26)):
-        files.append(ManifestFile(reader.utf(), reader.i64(), reader.i64(), reader.i32(), reader.i32()))
+    has_index = version > MANIFEST_VERSION_WITHOUT_INDEX
+    for _ in range(reader.count("files", bytes_each=34 if has_index else 26)):
+        name, number, size_bytes = reader.utf(), reader.i64(), reader.i64()
+        if has_index:
+            reader.i64()  # For the backend's memory; whoever reads the file whole does not care.
+        files.append(ManifestFile(name, number, size_bytes, reader.i32(), reader.i32()))
     if reader.remaining:
         raise reader.corrupt("the manifest is followed by more", bytes=reader.remaining)
     return Manifest(tuple(states), tuple(files))

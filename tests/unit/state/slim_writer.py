@@ -11,6 +11,7 @@ import cramjam
 import google_crc32c
 
 BLOCK_RAW_BYTES = 8 * 1024
+ALWAYS = (1 << 63) - 1
 CONTINUED = 1 << 15
 SALTS = (0x47B6137B, 0x44974D91, 0x8824AD5B, 0xA2B7289D, 0x705495C7, 0x2DF1424B, 0x9EFC4947, 0x5C6BFB31)
 M64 = (1 << 64) - 1
@@ -56,6 +57,7 @@ class Checkpoint:
     key_groups: int = 4
     ranges: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     order: Sequence[int] | None = None
+    manifest_version: int = 2
 
 
 def utf(text: str) -> bytes:
@@ -213,7 +215,8 @@ def segment_file(
         struct.pack("<HHIII", group, 0, *rest) for group, *rest in extents
     )
     footer += struct.pack("<I", len(counts)) + b"".join(
-        struct.pack("<HHIQQ", *id_, *n) for id_, n in sorted(counts.items())
+        struct.pack("<HHIQQ", *id_, *n) + (struct.pack("<q", ALWAYS) if version > 2 else b"")
+        for id_, n in sorted(counts.items())
     )
     if version > 1:
         footer += struct.pack("<III", int(bool(filter_)), len(filter_), google_crc32c.value(filter_))
@@ -232,16 +235,17 @@ def block_bytes_of(raw: bytes, *, lz4: bool) -> bytes:
 
 def meta_stream(checkpoint: Checkpoint, sizes: Sequence[int]) -> bytes:
     """Head, manifest, checksum."""
-    out = head(checkpoint) + struct.pack(">iii", 0x534C4D4D, 1, len(checkpoint.states))
+    version = checkpoint.manifest_version
+    out = head(checkpoint) + struct.pack(">iii", 0x534C4D4D, version, len(checkpoint.states))
     for state in checkpoint.states:
         out += utf(state.name) + struct.pack(">ibq", state.state_id, KINDS[state.kind], state.ttl_ms)
     order = checkpoint.order if checkpoint.order is not None else range(len(sizes))
     out += struct.pack(">i", len(order))
     everything = (0, 32767)
     for index in order:
-        out += utf(f"backend-{index}.slim") + struct.pack(
-            ">qqii", index, sizes[index], *checkpoint.ranges.get(index, everything)
-        )
+        out += utf(f"backend-{index}.slim") + struct.pack(">qq", index, sizes[index])
+        out += struct.pack(">q", 4_096) if version > 1 else b""
+        out += struct.pack(">ii", *checkpoint.ranges.get(index, everything))
     return out + struct.pack(">I", google_crc32c.value(out))
 
 

@@ -175,7 +175,7 @@ def test_both_readers_agree(tmp_path: Path) -> None:
     ]
     assert seen == list(open_segment(path).entries())
     entries = [slim_writer.Entry(group, 1, bytes([group, n]), bytes(200)) for group in range(4) for n in range(100)]
-    for lz4, version in ((True, 2), (False, 2), (True, 1)):
+    for lz4, version in ((True, 2), (False, 2), (True, 1), (True, 3)):
         content = slim_writer.segment_file(entries, 9, lz4=lz4, block_bytes=1_000, version=version)
         native_view = open_segment(content)
         ordered = [(entry.key, entry.value) for entry in slim_writer.in_order(entries)]
@@ -186,7 +186,7 @@ def test_both_readers_agree(tmp_path: Path) -> None:
         assert [entry.key for group in range(4) for entry in pure.entries(group)] == [key for key, _ in ordered]
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_golden_files(version: int) -> None:
     """Files that the writers of each version made: both readers give the same entries of both, and find each by its key."""
     folder = Path(__file__).parent / "fixtures"

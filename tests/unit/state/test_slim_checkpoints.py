@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,12 @@ def test_large_state_is_counted_from_footers(chk: Path, monkeypatch: pytest.Monk
     assert inspect_checkpoint(chk, exact=True).operators[0].states[0].keys == 2
 
 
+def test_manifests_of_the_first_version_are_read(tmp_path: Path, chk: Path) -> None:
+    """Their rows lack the bytes of the index."""
+    old = write_checkpoint(tmp_path / "old", replace(checkpoint(), manifest_version=1))
+    assert records(old, "total") == records(chk, "total")
+
+
 def test_shared_files_count_within_their_range_only(tmp_path: Path) -> None:
     """After a rescale a file may come twice, with two ranges, and the order of the manifest decides."""
     old = [Entry(group, 0, text("k"), long(0) + long(group)) for group in range(4)]
@@ -256,13 +263,13 @@ def test_a_newer_version_is_unsupported(chk: Path) -> None:
     """Not taken for damage; when only one of the two places says so, it is damage."""
     file = chk.parent / "shared" / "uuid-0"
     data = bytearray(file.read_bytes())
-    data[8] = 3
+    data[8] = 4
     file.write_bytes(data)
     with pytest.raises(Corrupt, match="versions of header and trailer"):
         records(chk, "total")
-    data[-16] = 3
+    data[-16] = 4
     file.write_bytes(data)
-    with pytest.raises(Unsupported, match="version 3"):
+    with pytest.raises(Unsupported, match="version 4"):
         records(chk, "total")
 
 

@@ -1,11 +1,14 @@
-//! Header, footer, trailer and varints as bytes. Version 2 is written; version 1 lacks filter and first entries.
+//! Header, footer, trailer and varints as bytes. Version 2 is written; version 1 lacks filter and first entries, version 3
+//! also says when a state's entries were used last (Java's tiers ask for it).
 
 use crate::error::{Error, Kind, Result};
 
 pub(super) const HEADER_MAGIC: &[u8; 8] = b"SLIMBASE";
 pub(super) const TRAILER_MAGIC: &[u8; 8] = b"SLIMFOOT";
-/// Version of the file format.
+/// Version of the files that are written here.
 pub const FILE_VERSION: u32 = 2;
+/// The newest version that is read.
+pub(super) const NEWEST_VERSION: u32 = 3;
 /// The version before files had a filter.
 pub(super) const VERSION_WITHOUT_FILTER: u32 = 1;
 pub(super) const HEADER_BYTES: u64 = 16;
@@ -152,7 +155,8 @@ impl Footer {
             input.u16()?;
             footer.extents.push(Extent { key_group, block: input.u32()?, offset: input.u32()?, entries: input.u32()? });
         }
-        for _ in 0..input.count(24)? {
+        let has_times = version > FILE_VERSION;
+        for _ in 0..input.count(if has_times { 32 } else { 24 })? {
             let (state_id, aux) = (input.u16()?, input.u16()?);
             if state_id > 1023 || aux > 1 {
                 return Err(malformed("state id").with("state_id", state_id).with("aux", aux));
@@ -163,6 +167,9 @@ impl Footer {
                 entries: input.u64()?,
                 raw_bytes: input.u64()?,
             });
+            if has_times {
+                input.u64()?;
+            }
         }
         if has_filter {
             let kind = input.u32()?;

@@ -2,8 +2,8 @@
 //! the file, the block and both checksums.
 
 use super::format::{
-    take_varint, Extent, FirstEntry, Footer, BLOCK_HEADER_BYTES, CODEC_LZ4, CODEC_NONE, FILE_VERSION, HEADER_BYTES,
-    HEADER_MAGIC, TRAILER_BYTES, TRAILER_MAGIC, VERSION_WITHOUT_FILTER,
+    take_varint, Extent, FirstEntry, Footer, BLOCK_HEADER_BYTES, CODEC_LZ4, CODEC_NONE, HEADER_BYTES, HEADER_MAGIC,
+    NEWEST_VERSION, TRAILER_BYTES, TRAILER_MAGIC, VERSION_WITHOUT_FILTER,
 };
 use super::{filter, ENTRY_AUX, ENTRY_CHAINED, ENTRY_TOMBSTONE};
 use crate::error::{Error, Kind, Result};
@@ -69,11 +69,11 @@ fn number(bytes: &[u8], at: usize) -> u32 {
 
 fn check_version(version: u32) -> Result<()> {
     match version {
-        VERSION_WITHOUT_FILTER..=FILE_VERSION => Ok(()),
+        VERSION_WITHOUT_FILTER..=NEWEST_VERSION => Ok(()),
         0 => Err(Error::new(Kind::Corrupt, "file has an impossible version").with("version", version)),
         _ => Err(Error::new(Kind::Unsupported, "file is of a newer version")
             .with("version", version)
-            .with("known", FILE_VERSION)
+            .with("known", NEWEST_VERSION)
             .hint("restore with the Headrace release that wrote it, or a newer one")),
     }
 }

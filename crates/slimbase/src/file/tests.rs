@@ -78,7 +78,7 @@ fn limits() {
     assert_eq!(writer.add(1 << 15, 0, 0, b"", b"").unwrap_err().kind(), Kind::Invalid);
     let mut newer = file(&[]);
     assert_eq!(SegmentReader::open(Box::new(newer.clone()), "f").unwrap().verify().unwrap().entries, 0);
-    newer[8] = 3;
+    newer[8] = 4;
     assert_eq!(SegmentReader::open(Box::new(newer), "f").unwrap_err().kind(), Kind::Unsupported);
 }
 
@@ -121,13 +121,14 @@ fn golden() -> Vec<Owned> {
     entries
 }
 
-/// Files of both versions are read, in order and by key.
+/// Files of all versions are read, in order and by key.
 #[test]
 fn golden_files() {
     let entries = golden();
     for (version, content) in [
         (1, include_bytes!("../../../../tests/unit/state/fixtures/version-1.slim").as_slice()),
         (2, include_bytes!("../../../../tests/unit/state/fixtures/version-2.slim").as_slice()),
+        (3, include_bytes!("../../../../tests/unit/state/fixtures/version-3.slim").as_slice()),
     ] {
         assert_eq!(content[8], version);
         let reader = SegmentReader::open(Box::new(content.to_vec()), "golden").unwrap();

@@ -34,6 +34,16 @@ public final class SlimBaseOptions {
                             "Lets SQL interval joins read only the times that a row can join with, not all rows of its key. Output and savepoints are the same "
                                     + "either way; it is read when a job is submitted. Switch it off if a join is suspected of being wrong because of it.");
 
+    /** Leaves files in the checkpoint storage. */
+    public static final ConfigOption<MemorySize> CHECKPOINT_FILES_CACHE =
+            ConfigOptions.key("state.backend.slimbase.checkpoint-files.cache-size")
+                    .memoryType()
+                    .noDefaultValue()
+                    .withDescription(
+                            "For machines with little disk: files of state that a completed checkpoint has are not kept in `io.tmp.dirs` but read from the "
+                                    + "checkpoint storage, by ranges of 256 KiB, of which so much disk is kept per operator (from 64 MiB on). What no checkpoint "
+                                    + "has yet needs disk besides. Without it all files are on the machine. Far storage makes reads slower, so raise memory first.");
+
     private SlimBaseOptions() {}
 
     /** Answers of {@link #NATIVE}. */

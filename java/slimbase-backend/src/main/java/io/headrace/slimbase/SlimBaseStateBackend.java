@@ -35,14 +35,17 @@ public final class SlimBaseStateBackend extends AbstractManagedMemoryStateBacken
     /** Null: the slot's managed memory. */
     private final MemorySize fixedPerSlot;
     private final SlimBaseOptions.NativeMode nativeMode;
+    /** For files that stay in checkpoints; null when none do. */
+    private final MemorySize checkpointFilesCache;
 
     public SlimBaseStateBackend() {
-        this(null, SlimBaseOptions.NATIVE.defaultValue());
+        this(null, SlimBaseOptions.NATIVE.defaultValue(), null);
     }
 
-    private SlimBaseStateBackend(MemorySize fixedPerSlot, SlimBaseOptions.NativeMode nativeMode) {
+    private SlimBaseStateBackend(MemorySize fixedPerSlot, SlimBaseOptions.NativeMode nativeMode, MemorySize checkpointFilesCache) {
         this.fixedPerSlot = fixedPerSlot;
         this.nativeMode = nativeMode;
+        this.checkpointFilesCache = checkpointFilesCache;
     }
 
     @Override
@@ -56,7 +59,10 @@ public final class SlimBaseStateBackend extends AbstractManagedMemoryStateBacken
                     null);
         }
         SlimBaseStateBackend configured =
-                new SlimBaseStateBackend(fixed, config.getOptional(SlimBaseOptions.NATIVE).orElse(nativeMode));
+                new SlimBaseStateBackend(
+                        fixed,
+                        config.getOptional(SlimBaseOptions.NATIVE).orElse(nativeMode),
+                        config.getOptional(SlimBaseOptions.CHECKPOINT_FILES_CACHE).orElse(checkpointFilesCache));
         configured.latencyTrackingConfigBuilder = latencyTrackingConfigBuilder.configure(config);
         configured.sizeTrackingConfigBuilder = sizeTrackingConfigBuilder.configure(config);
         return configured;
@@ -106,6 +112,7 @@ public final class SlimBaseStateBackend extends AbstractManagedMemoryStateBacken
         }
         return new SlimKeyedStateBackendBuilder<>(parameters, getCompressionDecorator(parameters.getEnv().getExecutionConfig()))
                 .withMemory(lease, allocator())
+                .withCheckpointFilesCache(checkpointFilesCache)
                 .withTracking(
                         latencyTrackingConfigBuilder.setMetricGroup(parameters.getMetricGroup()).build(),
                         sizeTrackingConfigBuilder.setMetricGroup(parameters.getMetricGroup()).build())

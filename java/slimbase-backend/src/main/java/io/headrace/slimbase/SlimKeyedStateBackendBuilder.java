@@ -9,15 +9,16 @@ import io.headrace.slimbase.engine.TierStatistics;
 import io.headrace.slimbase.registry.BackendContext;
 import io.headrace.slimbase.registry.KeyGroups;
 import io.headrace.slimbase.registry.StateRegistry;
-import io.headrace.slimbase.snapshot.ExpiryFilter;
 import io.headrace.slimbase.snapshot.RestoredState;
 import io.headrace.slimbase.snapshot.SlimCheckpointStrategy;
 import io.headrace.slimbase.snapshot.SlimRestore;
+import io.headrace.slimbase.snapshot.StateExpiry;
 import io.headrace.slimbase.snapshot.WarmUp;
 import java.io.File;
 import java.nio.file.Path;
 import java.util.UUID;
 import java.util.concurrent.atomic.AtomicLong;
+import org.apache.flink.configuration.MemorySize;
 import org.apache.flink.core.fs.CloseableRegistry;
 import org.apache.flink.metrics.MetricGroup;
 import org.apache.flink.runtime.execution.CancelTaskException;
@@ -50,6 +51,7 @@ final class SlimKeyedStateBackendBuilder<K> {
     private Allocator allocator;
     private LatencyTrackingStateConfig latencyTracking;
     private SizeTrackingStateConfig sizeTracking;
+    private long checkpointFilesCacheBytes;
 
     SlimKeyedStateBackendBuilder(KeyedStateBackendParameters<K> parameters, StreamCompressionDecorator keyGroupCompression) {
         this.parameters = parameters;
@@ -59,6 +61,12 @@ final class SlimKeyedStateBackendBuilder<K> {
     SlimKeyedStateBackendBuilder<K> withMemory(OpaqueMemoryResource<SharedBudget> budgetLease, Allocator memory) {
         this.lease = budgetLease;
         this.allocator = memory;
+        return this;
+    }
+
+    /** How much disk files in checkpoints may take here; null: they are copied to this machine. */
+    SlimKeyedStateBackendBuilder<K> withCheckpointFilesCache(MemorySize size) {
+        this.checkpointFilesCacheBytes = size == null ? 0 : Math.max(1, size.getBytes());
         return this;
     }
 
@@ -74,8 +82,7 @@ final class SlimKeyedStateBackendBuilder<K> {
         MemoryBudget budget = lease.getResourceHandle().budget();
         StateRegistry registry = new StateRegistry();
         LocalColdStore store =
-                new LocalColdStore(
-                        fileDirectory(), () -> ExpiryFilter.of(registry.states(), parameters.getTtlTimeProvider().currentTimestamp()));
+                new LocalColdStore(fileDirectory(), new StateExpiry(registry, parameters.getTtlTimeProvider()), checkpointFilesCacheBytes);
         KeyGroupSpan keyGroups = new KeyGroupSpan(range.getStartKeyGroup(), range.getNumberOfKeyGroups());
         SlimEngine engine = new SlimEngine(budget, allocator, keyGroups, registry, store);
         BackendResources resources = new BackendResources(engine, allocator.isNative(), lease);
@@ -106,12 +113,14 @@ final class SlimKeyedStateBackendBuilder<K> {
         MetricGroup group = parameters.getMetricGroup().addGroup("slimbase");
         group.gauge("memoryUsedBytes", budget::usedBytes);
         group.gauge("memoryLimitBytes", budget::limitBytes);
+        group.gauge("records", tiers::records);
         group.gauge("recordBytes", tiers::recordBytes);
         group.gauge("liveBytes", tiers::liveBytes);
         group.gauge("indexBytes", tiers::indexBytes);
         group.gauge("fileIndexBytes", tiers::fileIndexBytes);
         group.gauge("cacheBytes", tiers::cacheBytes);
         group.gauge("fileBytes", tiers::fileBytes);
+        group.gauge("deadFileBytes", tiers::deadFileBytes);
         group.gauge("fileCount", tiers::fileCount);
         group.gauge("runCount", tiers::runCount);
         group.gauge("lookups", tiers::lookups);
@@ -121,6 +130,9 @@ final class SlimKeyedStateBackendBuilder<K> {
         group.gauge("promotions", tiers::promotions);
         group.gauge("packedBytes", tiers::packedBytes);
         group.gauge("mergedBytes", tiers::mergedBytes);
+        group.gauge("expiredFiles", tiers::expiredFiles);
+        group.gauge("expiredFileBytes", tiers::expiredFileBytes);
+        group.gauge("mergeDebtBytes", tiers::mergeDebtBytes);
         group.gauge("mergeFailures", tiers::mergeFailures);
         group.gauge("appendedBytes", tiers::appendedBytes);
         group.gauge("stallMs", tiers::stallMs);
@@ -128,6 +140,7 @@ final class SlimKeyedStateBackendBuilder<K> {
 
     private void addRestoreMetrics(LocalColdStore store) {
         MetricGroup group = parameters.getMetricGroup().addGroup("slimbase");
+        group.gauge("mergeLimitBytesPerS", store::mergeLimitBytesPerS);
         group.gauge("restoredFilesLeft", store::restoredFilesLeft);
         group.gauge("rangeFetches", store::rangeFetches);
         group.gauge("rangeFetchedBytes", store::rangeFetchedBytes);

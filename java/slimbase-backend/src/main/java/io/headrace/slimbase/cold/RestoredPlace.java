@@ -2,6 +2,7 @@ package io.headrace.slimbase.cold;
 
 import io.headrace.slimbase.engine.SlimBaseException;
 import io.headrace.slimbase.file.CachedSource;
+import io.headrace.slimbase.file.CheckedCopy;
 import io.headrace.slimbase.file.FileSource;
 import io.headrace.slimbase.file.FileSources;
 import java.io.BufferedOutputStream;
@@ -36,6 +37,11 @@ final class RestoredPlace implements PackedFile.Place {
         this.ranges = ranges;
     }
 
+    /** For messages. */
+    String name() {
+        return file.name();
+    }
+
     boolean isLocal() {
         return isLocal;
     }
@@ -53,6 +59,11 @@ final class RestoredPlace implements PackedFile.Place {
         return isLocal ? openCopy() : new MovingSource(this, file.open());
     }
 
+    @Override
+    public boolean isMissing(Exception failure) {
+        return !isLocal && file.isMissing(failure);
+    }
+
     FileSource openCopy() throws IOException {
         return FileSources.local(path);
     }
@@ -65,14 +76,16 @@ final class RestoredPlace implements PackedFile.Place {
     }
 
     /**
-     * Copies the file to this machine; when that fails, it is read where it lies.
+     * Copies the file to this machine, or links it where it is on this machine already; when that fails, it is read where it lies.
      *
      * @return whether there is a copy, or none is needed any more
      */
     boolean localize() {
         Path part = path.resolveSibling(path.getFileName() + ".part");
         try {
-            copy(part);
+            if (!isLinked(part)) {
+                copy(part);
+            }
             if (!isDeleted) {
                 Files.move(part, path, StandardCopyOption.ATOMIC_MOVE);
                 isLocal = true;
@@ -95,16 +108,28 @@ final class RestoredPlace implements PackedFile.Place {
         return isDeleted || isLocal;
     }
 
+    /** A second name for the checkpoint's file, where both are on one file system: its bytes never change, and stay when the checkpoint goes. */
+    private boolean isLinked(Path part) {
+        Path original = file.onThisMachine();
+        if (original == null) {
+            return false;
+        }
+        try {
+            Files.deleteIfExists(part);
+            Files.createLink(part, original);
+            return true;
+        } catch (IOException | UnsupportedOperationException | IllegalArgumentException e) {
+            // Other file systems, or one that does not know links.
+            LOG.debug("restored file is copied, not linked, file=`{}`, path=`{}`", original, part, e);
+            return false;
+        }
+    }
+
     private void copy(Path part) throws IOException {
         try (FileSource source = file.open();
                 OutputStream out = new BufferedOutputStream(Files.newOutputStream(part), COPY_BYTES)) {
-            byte[] buffer = new byte[COPY_BYTES];
-            for (long at = 0; at < source.length() && !isDeleted; ) {
-                int bytes = (int) Math.min(source.length() - at, buffer.length);
-                source.read(at, buffer, 0, bytes);
-                out.write(buffer, 0, bytes);
-                at += bytes;
-            }
+            // What is spoilt on the way would stay; read again it may be right.
+            new CheckedCopy(source, () -> !isDeleted).to(out);
         }
     }
 

@@ -50,6 +50,12 @@ public interface ColdFile {
     /** Length in bytes. */
     long bytes();
 
+    /** What an entry of this identity that is no tombstone takes of the file, in the mean; 0 when there is none. */
+    int meanEntryBytes(int identity);
+
+    /** What its tombstones take of the file, about. */
+    long tombstoneBytes();
+
     /** Bytes of memory that filter and block index take. */
     long memoryBytes();
 
@@ -64,6 +70,9 @@ public interface ColdFile {
 
     /** Hands out the key's pieces in order; returns how many there are. */
     int find(int keyGroup, int identity, long hash, long key, int keyLength, PieceVisitor visitor);
+
+    /** Prepares lookups in the background, if that has to be done yet. */
+    default void openSoon() {}
 
     /** Says that the key will be looked up soon, so that several reads can be under way at once. */
     void willNeed(int keyGroup, int identity, long hash);

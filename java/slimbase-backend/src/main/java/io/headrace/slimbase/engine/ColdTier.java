@@ -4,6 +4,7 @@ import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.function.Predicate;
 
 /**
  * The files below memory, all of them older than every record in memory. Task thread.
@@ -13,9 +14,6 @@ import java.util.List;
  * way are joined with what they continue.
  */
 final class ColdTier {
-    private static final int TOMBSTONE = 1;
-    private static final int CHAINED = 2;
-
     /** A file that was merged away and that snapshots may still read. */
     private static final class Deferred {
         final ColdFile file;
@@ -27,73 +25,29 @@ final class ColdTier {
         }
     }
 
-    /** Files without a common key group. */
-    static final class Run {
-        final List<ColdFile> files = new ArrayList<>();
-        /** By key group of the engine, from its first one on; null where no file has it. */
-        private final ColdFile[] byGroup;
-
-        private final int firstKeyGroup;
-
-        Run(int firstKeyGroup, int keyGroupCount) {
-            this.firstKeyGroup = firstKeyGroup;
-            this.byGroup = new ColdFile[keyGroupCount];
-        }
-
-        /** Adds the file unless one of its key groups has a file already. */
-        boolean add(ColdFile file) {
-            int first = Math.max(0, file.firstKeyGroup() - firstKeyGroup);
-            int last = Math.min(byGroup.length - 1, file.lastKeyGroup() - firstKeyGroup);
-            for (int group = first; group <= last; group++) {
-                if (byGroup[group] != null) {
-                    return false;
-                }
-            }
-            for (int group = first; group <= last; group++) {
-                byGroup[group] = file;
-            }
-            files.add(file);
-            return true;
-        }
-
-        long bytes() {
-            long sum = 0;
-            for (ColdFile file : files) {
-                sum += file.bytes();
-            }
-            return sum;
-        }
-    }
-
     private final MemoryBudget budget;
     private final Pins pins;
     private final int firstKeyGroup;
     private final int keyGroupCount;
-    private final ScratchRecords scratch = new ScratchRecords();
+    private final FoundPieces pieces = new FoundPieces();
     private final ArrayDeque<Deferred> deferred = new ArrayDeque<>();
     /** Oldest first. */
-    private Run[] runs = new Run[8];
+    private ColdRun[] runs = new ColdRun[8];
 
     private int count;
     private long memoryBytes;
     private int fileCount;
     private long bytes;
-
-    /** Pieces of the lookup that is under way: their bytes, one after the other, and for each its offset, length and flags, newest file first. */
-    private long pieces = Memory.allocate(4096);
-
-    private long piecesCapacity = 4096;
-    private long piecesUsed;
-    private long[] pieceOffsets = new long[8];
-    private int[] pieceLengths = new int[8];
-    private int[] pieceFlags = new int[8];
-    private int pieceCount;
-
-    private final ColdFile.PieceVisitor keeper = this::keepPiece;
+    /** Estimate; any thread may look. */
+    private long deadBytes;
+    /** Key groups whose restored files were told to open; null when nothing was restored. */
+    private boolean[] isOpening;
 
     long lookups;
     long fileReads;
     long falseReads;
+    long expiredFiles;
+    long expiredBytes;
 
     ColdTier(MemoryBudget budget, Pins pins, int firstKeyGroup, int keyGroupCount) {
         this.budget = budget;
@@ -124,17 +78,36 @@ final class ColdTier {
         return all;
     }
 
-    /** Bytes of each run, oldest first. */
-    long[] runBytes() {
-        long[] bytes = new long[count];
-        for (int i = 0; i < count; i++) {
-            bytes[i] = runs[i].bytes();
+    /** What merges are chosen by. */
+    MergePolicy.Figures figures() {
+        MergePolicy.Figures figures = new MergePolicy.Figures(count);
+        for (int older = 0; older < count; older++) {
+            figures.sizes[older] = runs[older].bytes();
+            figures.indexes[older] = runs[older].memoryBytes();
+            figures.tombstones[older] = runs[older].tombstoneBytes();
+            for (int newer = older + 1; newer < count; newer++) {
+                figures.dead[older][newer] = runs[older].deadFor.getOrDefault(runs[newer], 0L);
+            }
         }
-        return bytes;
+        return figures;
+    }
+
+    /** The newest run has a whole value or a tombstone of the key: what an older one has of it is dead. So many keys like it are not told of. */
+    void supersede(int keyGroup, int identity, long hash, int alike) {
+        int group = keyGroup - firstKeyGroup;
+        for (int i = count - 2; i >= 0; i--) {
+            ColdFile file = runs[i].byGroup[group];
+            if (file != null && file.mayContain(hash)) {
+                long dead = (long) file.meanEntryBytes(identity) * alike;
+                runs[i].deadFor.merge(runs[count - 1], dead, Long::sum);
+                deadBytes += dead;
+                return;
+            }
+        }
     }
 
     /** The run, by whose identity {@link #replace} finds it again. */
-    Run run(int index) {
+    ColdRun run(int index) {
         return runs[index];
     }
 
@@ -159,6 +132,11 @@ final class ColdTier {
         return fileCount;
     }
 
+    /** What newer files have replaced or deleted, estimated from a sample by filters, so far as the files were written by this engine. */
+    long deadBytes() {
+        return Math.min(bytes, deadBytes);
+    }
+
     /** What filters and block indexes take of the budget. */
     long memoryBytes() {
         return memoryBytes;
@@ -167,7 +145,7 @@ final class ColdTier {
     /** Adds a file that is newer than all others, as a run of its own. Its index is charged even beyond the budget: what it makes room for is far more. */
     void addNewest(ColdFile file) {
         charge(file);
-        Run run = new Run(firstKeyGroup, keyGroupCount);
+        ColdRun run = new ColdRun(firstKeyGroup, keyGroupCount);
         run.add(file);
         insert(count, run);
     }
@@ -186,12 +164,12 @@ final class ColdTier {
             runs[at].add(file);
             return;
         }
-        Run run = new Run(firstKeyGroup, keyGroupCount);
+        ColdRun run = new ColdRun(firstKeyGroup, keyGroupCount);
         run.add(file);
         insert(count, run);
     }
 
-    private static boolean isDisjoint(Run run, ColdFile file) {
+    private static boolean isDisjoint(ColdRun run, ColdFile file) {
         for (ColdFile each : run.files) {
             if (each.firstKeyGroup() <= file.lastKeyGroup() && file.firstKeyGroup() <= each.lastKeyGroup()) {
                 return false;
@@ -200,7 +178,7 @@ final class ColdTier {
         return true;
     }
 
-    private void insert(int at, Run run) {
+    private void insert(int at, ColdRun run) {
         if (count == runs.length) {
             runs = Arrays.copyOf(runs, count * 2);
         }
@@ -226,29 +204,109 @@ final class ColdTier {
         fileCount--;
     }
 
-    /** Puts merged files, which share no key group, in the place of the runs that they were made of, which stand next to each other. */
-    void replace(List<Run> old, List<ColdFile> merged) {
+    /**
+     * Puts merged files, which share no key group, in the place of the runs that they were made of, which stand next to each other. What was dead for the
+     * witnesses is gone.
+     */
+    void replace(List<ColdRun> old, List<ColdRun> witnesses, List<ColdFile> merged) {
         int first = Arrays.asList(runs).indexOf(old.get(0));
         assert first >= 0 && runs[first + old.size() - 1] == old.get(old.size() - 1) : "runs have moved";
         System.arraycopy(runs, first + old.size(), runs, first, count - first - old.size());
         count -= old.size();
         Arrays.fill(runs, count, count + old.size(), null);
         if (!merged.isEmpty()) {
-            Run run = new Run(firstKeyGroup, keyGroupCount);
+            ColdRun run = new ColdRun(firstKeyGroup, keyGroupCount);
             for (ColdFile file : merged) {
                 charge(file);
                 boolean added = run.add(file);
                 assert added : "merged files overlap";
             }
             insert(first, run);
+            inheritDead(old, witnesses, run);
         }
-        for (Run each : old) {
+        countDead();
+        for (ColdRun each : old) {
             for (ColdFile file : each.files) {
                 discharge(file);
                 deferred.add(new Deferred(file, pins.stamp()));
             }
         }
         closeUnread();
+    }
+
+    /** What is dead for a merged run is dead for the new one; what is dead in it for newer ones stays dead. */
+    private void inheritDead(List<ColdRun> old, List<ColdRun> witnesses, ColdRun merged) {
+        for (ColdRun each : old) {
+            each.deadFor.forEach((newer, dead) -> {
+                if (!old.contains(newer) && !witnesses.contains(newer)) {
+                    merged.deadFor.merge(newer, dead, Long::sum);
+                }
+            });
+        }
+        for (int i = 0; i < count; i++) {
+            for (ColdRun each : old) {
+                Long dead = runs[i].deadFor.remove(each);
+                if (dead != null) {
+                    runs[i].deadFor.merge(merged, dead, Long::sum);
+                }
+            }
+        }
+    }
+
+    private void countDead() {
+        long sum = 0;
+        for (int i = 0; i < count; i++) {
+            sum += runs[i].deadBytes();
+        }
+        deadBytes = sum;
+    }
+
+    /**
+     * Lets go of files in which all has expired, and of those with nothing but tombstones, from the oldest on: as long as an older file with a common
+     * key group stays, what it has might come back. Nothing is read or written. True when there were any.
+     *
+     * @param busy runs whose files stay
+     */
+    boolean dropExpired(Predicate<ColdFile> hasExpired, List<ColdRun> busy) {
+        boolean[] hasOlder = new boolean[keyGroupCount];
+        int before = fileCount;
+        int kept = 0;
+        for (int i = 0; i < count; i++) {
+            ColdRun run = runs[i];
+            for (ColdFile file : List.copyOf(run.files)) {
+                if (!busy.contains(run) && !isAny(file, hasOlder) && hasExpired.test(file)) {
+                    run.remove(file);
+                    discharge(file);
+                    expiredFiles++;
+                    expiredBytes += file.bytes();
+                    deferred.add(new Deferred(file, pins.stamp()));
+                }
+            }
+            for (int group = 0; group < keyGroupCount; group++) {
+                hasOlder[group] |= run.byGroup[group] != null;
+            }
+            runs[kept] = run;
+            kept += run.files.isEmpty() ? 0 : 1;
+        }
+        Arrays.fill(runs, kept, count, null);
+        count = kept;
+        List<ColdRun> left = List.of(Arrays.copyOf(runs, count));
+        for (ColdRun run : left) {
+            run.deadFor.keySet().retainAll(left);
+        }
+        countDead();
+        closeUnread();
+        return fileCount < before;
+    }
+
+    private boolean isAny(ColdFile file, boolean[] groups) {
+        int last = Math.min(groups.length - 1, file.lastKeyGroup() - firstKeyGroup);
+        for (int group = Math.max(0, file.firstKeyGroup() - firstKeyGroup); group <= last; group++) {
+            if (groups[group]) {
+                return true;
+            }
+        }
+        return false;
     }
 
     /** Deletes merged files that no snapshot reads any more. */
@@ -264,8 +322,31 @@ final class ColdTier {
         return isUnread;
     }
 
+    /** Adds a file that a former engine wrote, newest last: it may be there before it is open. */
+    void addRestored(ColdFile file) {
+        add(file);
+        if (isOpening == null) {
+            isOpening = new boolean[keyGroupCount];
+        }
+    }
+
+    /** A lookup asks one file of each run, one after the other: those that are not open yet are opened together. */
+    private void openTogether(int group) {
+        if (isOpening == null || isOpening[group]) {
+            return;
+        }
+        isOpening[group] = true;
+        for (int i = count - 1; i >= 0; i--) {
+            ColdFile file = runs[i].byGroup[group];
+            if (file != null) {
+                file.openSoon();
+            }
+        }
+    }
+
     boolean mayContain(int keyGroup, long hash) {
         int group = keyGroup - firstKeyGroup;
+        openTogether(group);
         for (int i = count - 1; i >= 0; i--) {
             ColdFile file = runs[i].byGroup[group];
             if (file != null && file.mayContain(hash)) {
@@ -289,86 +370,25 @@ final class ColdTier {
     /** A record with the key's value, made for the caller, or 0, as the runs but for the newest `without` have it. It holds for some dozen further lookups. */
     long find(int keyGroup, int identity, long hash, long key, int keyLength, int without) {
         int group = keyGroup - firstKeyGroup;
+        openTogether(group);
         lookups++;
-        pieceCount = 0;
-        piecesUsed = 0;
+        pieces.clear();
         for (int i = count - 1 - without; i >= 0; i--) {
             ColdFile file = runs[i].byGroup[group];
             if (file == null || !file.mayContain(hash)) {
                 continue;
             }
             fileReads++;
-            int from = pieceCount;
-            if (file.find(keyGroup, identity, hash, key, keyLength, keeper) == 0) {
+            pieces.beginFile();
+            if (file.find(keyGroup, identity, hash, key, keyLength, pieces) == 0) {
                 falseReads++;
                 continue;
             }
-            boolean ends = (pieceFlags[from] & CHAINED) == 0;
-            reverse(from);
-            if (ends) {
+            if (pieces.endFile()) {
                 break;
             }
         }
-        return assemble(Record.header(keyGroup, identity), key, keyLength);
-    }
-
-    private void keepPiece(int flags, long value, int valueLength) {
-        if (pieceCount == pieceOffsets.length) {
-            pieceOffsets = Arrays.copyOf(pieceOffsets, pieceCount * 2);
-            pieceLengths = Arrays.copyOf(pieceLengths, pieceCount * 2);
-            pieceFlags = Arrays.copyOf(pieceFlags, pieceCount * 2);
-        }
-        if (piecesUsed + valueLength > piecesCapacity) {
-            piecesCapacity = (piecesUsed + valueLength) * 2;
-            pieces = Memory.reallocate(pieces, piecesCapacity);
-        }
-        Memory.copy(value, pieces + piecesUsed, valueLength);
-        pieceOffsets[pieceCount] = piecesUsed;
-        pieceLengths[pieceCount] = valueLength;
-        pieceFlags[pieceCount++] = flags;
-        piecesUsed += valueLength;
-    }
-
-    /** A file hands pieces out oldest first, the files come newest first. */
-    private void reverse(int from) {
-        for (int low = from, high = pieceCount - 1; low < high; low++, high--) {
-            long offset = pieceOffsets[low];
-            int length = pieceLengths[low];
-            int flags = pieceFlags[low];
-            pieceOffsets[low] = pieceOffsets[high];
-            pieceLengths[low] = pieceLengths[high];
-            pieceFlags[low] = pieceFlags[high];
-            pieceOffsets[high] = offset;
-            pieceLengths[high] = length;
-            pieceFlags[high] = flags;
-        }
-    }
-
-    private long assemble(int header, long key, int keyLength) {
-        if (pieceCount > 0 && (pieceFlags[pieceCount - 1] & TOMBSTONE) != 0) {
-            pieceCount--;
-        }
-        if (pieceCount == 0) {
-            return 0;
-        }
-        if (pieceCount == 1) {
-            long record = begin(header, key, keyLength, pieceLengths[0]);
-            Memory.copy(pieces + pieceOffsets[0], Record.valueAddress(record), pieceLengths[0]);
-            return record;
-        }
-        long[] blocks = new long[pieceCount];
-        for (int i = 0; i < pieceCount; i++) {
-            blocks[i] = pieces + pieceOffsets[i];
-        }
-        long record = begin(header, key, keyLength, Math.toIntExact(ListBlocks.joinedLength(blocks, pieceCount)));
-        ListBlocks.join(blocks, pieceCount, Record.valueAddress(record));
-        return record;
-    }
-
-    private long begin(int header, long key, int keyLength, int valueLength) {
-        long record = scratch.take(Record.sizeOf(false, keyLength, valueLength));
-        Record.write(record, header, 0, key, keyLength, valueLength);
-        return record;
+        return pieces.record(Record.header(keyGroup, identity), key, keyLength);
     }
 
     /** No snapshot may be reading. */
@@ -381,7 +401,6 @@ final class ColdTier {
             file.close(true);
         }
         count = 0;
-        scratch.close();
-        Memory.free(pieces);
+        pieces.close();
     }
 }

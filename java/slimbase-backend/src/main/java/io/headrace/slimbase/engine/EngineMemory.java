@@ -17,6 +17,9 @@ abstract class EngineMemory extends EngineRecords {
     private static final double SHORT_SHARE = 0.75;
     /** Share of the budget from which on segments leave memory, when there is a store. */
     private static final double SPILL_SHARE = 0.85;
+    /** Of the budget, for indexes of files while some are merged. */
+    private static final double INDEX_SHARE = 0.75;
+
     /** Share of the budget that the cache may have while memory is short. */
     private static final double CACHE_SHARE = 0.4;
     /** Reads from files between two looks at what could leave memory, when nothing is written. */
@@ -40,6 +43,7 @@ abstract class EngineMemory extends EngineRecords {
 
     private long guardStamp;
     private int coldReads;
+    private final RecentReads recent;
     boolean filtered;
     /** Walks over files that are under way. */
     int walks;
@@ -57,21 +61,66 @@ abstract class EngineMemory extends EngineRecords {
         this.shortagesSeen = budget.shortages();
         this.spiller = store == null ? null : new Spiller(this, log, chunks, tier, pins, store);
         this.cache = store == null ? null : new ReadCache(chunks, budget);
+        this.recent = new RecentReads(tier);
     }
 
     // --- reading from files ----------------------------------------------------------------------------------------------
+
+    @Override
+    final long readLately(long key, int keyLength) {
+        int place = recent.find(lastKeyGroup, lastIdentity, lastHash, key, keyLength);
+        if (place < 0) {
+            return 0;
+        }
+        lastRecord = recent.record(place);
+        if (walks == 0 && recent.isReadOn(place)) {
+            recent.remove(place);
+            keepInMemory(lastRecord, lastHash);
+        }
+        return lastRecord;
+    }
 
     @Override
     final void afterFileRead() {
         if (walks > 0) {
             return; // what comes to memory or leaves it during a walk would be met twice, or not at all
         }
-        if (lastRecord != 0 && cache.wasReadBefore(lastHash)) {
-            keepInMemory(lastRecord, lastHash);
+        if (lastRecord != 0 && cache.takes(Record.size(lastRecord))) {
+            keepIfUnwritten(recent.oldest());
+            recent.add(lastRecord, lastHash, cache.wasReadBefore(lastHash));
         }
         if (++coldReads % READS_PER_LOOK == 0) {
             lookWhileReading();
         }
+    }
+
+    /**
+     * Takes a record that was read twice to memory, unless its key has been written since it was read: what is read to be written would leave a copy that
+     * nobody reads, and memory for copies is taken from the log.
+     */
+    private void keepIfUnwritten(int place) {
+        if (!recent.isReadAgain(place)) {
+            return;
+        }
+        int keyGroup = lastKeyGroup;
+        int identity = lastIdentity;
+        long hash = lastHash;
+        long found = lastRecord;
+        long record = recent.record(place);
+        lastKeyGroup = Record.keyGroup(record);
+        lastIdentity = Record.identity(record);
+        lastHash = recent.hash(place);
+        int header = Record.header(lastKeyGroup, lastIdentity);
+        index.find(lastKeyGroup - firstKeyGroup, header, Record.keyAddress(record), Record.keyLength(record), lastHash);
+        if (index.foundSlot == index.nowhere) {
+            keepInMemory(record, lastHash);
+        }
+        lastKeyGroup = keyGroup;
+        lastIdentity = identity;
+        lastHash = hash;
+        lastRecord = found;
+        lastSlot = index.nowhere; // it was read from a file
+        lastMoves = moves;
     }
 
     @Override
@@ -83,7 +132,7 @@ abstract class EngineMemory extends EngineRecords {
     private void keepInMemory(long record, long hash) {
         long size = Record.size(record);
         int group = lastKeyGroup - firstKeyGroup;
-        if (!cache.takes(size) || !cache.hasRoom(size) && !makeCacheRoom() || !index.prepareInsert(group, hash)) {
+        if (!cache.hasRoom(size) && !makeCacheRoom() || !index.prepareInsert(group, hash)) {
             return;
         }
         long logical = cache.add(record);
@@ -97,7 +146,7 @@ abstract class EngineMemory extends EngineRecords {
         if (!isUnderPressure() && cache.addChunk()) {
             return true;
         }
-        int chunk = cache.oldestChunk();
+        int chunk = cache.leavingChunk();
         if (chunk == 0) {
             return false;
         }
@@ -116,13 +165,14 @@ abstract class EngineMemory extends EngineRecords {
         return cache.addChunk();
     }
 
-    /** The index lets go of the cache's oldest chunk. */
+    /** The index lets go of a chunk of the cache. */
     private void dropCached(int chunk) {
+        deadCopyBytes -= cache.deadBytes(chunk);
         long start = chunks.address(chunk);
         for (long record = start; record < start + chunks.used[chunk]; record += Record.size(record)) {
             letGo(record, Chunks.logical(chunk, record - start), chunks.owner[chunk]);
         }
-        cache.dropOldest();
+        cache.drop(chunk);
         moves++;
     }
 
@@ -175,6 +225,7 @@ abstract class EngineMemory extends EngineRecords {
                 if (cleaner.isAtWork()) {
                     cleanForOthers(() -> cleaner.pay(size));
                 }
+                spiller.waitForMerge();
                 spiller.pay(size);
                 trimCache();
             }
@@ -193,10 +244,15 @@ abstract class EngineMemory extends EngineRecords {
 
     /** Under pressure the cache gives way when it is more than its share. */
     private void trimCache() {
-        int chunk = cache.bytes() > budget.limitBytes() * CACHE_SHARE && isUnderPressure() ? cache.oldestChunk() : 0;
+        int chunk = isUnderPressure() && isCacheTooLarge() ? cache.leavingChunk() : 0;
         if (chunk != 0) {
             dropCached(chunk);
         }
+    }
+
+    /** What of it is dead takes memory from the log. */
+    private boolean isCacheTooLarge() {
+        return cache.bytes() > budget.limitBytes() * CACHE_SHARE || deadCopyBytes > cache.bytes() / 2;
     }
 
     /** Cleans when another engine of the slot has called for memory since the last look. */
@@ -214,7 +270,7 @@ abstract class EngineMemory extends EngineRecords {
     }
 
     private void spillForOthers() {
-        int chunk = cache.oldestChunk();
+        int chunk = cache.leavingChunk();
         if (chunk != 0) {
             dropCached(chunk);
         }
@@ -239,10 +295,20 @@ abstract class EngineMemory extends EngineRecords {
         return budget.usedBytes() > budget.limitBytes() * SPILL_SHARE;
     }
 
-    /** Seals what is being written, so that it can leave memory. */
-    void sealOpen() {
-        log.nextEpoch();
-        restoredWhole = false;
+    /** What further indexes of files may take: with those that there are, not more than leaves records a quarter of the budget. */
+    long roomForIndexes() {
+        return (long) (budget.limitBytes() * INDEX_SHARE) - tier.memoryBytes();
+    }
+
+    /** Takes bytes that will be needed soon, even if that is more than there is, or gives them back if negative. */
+    void reserveBeyond(long bytes) {
+        budget.release(-bytes);
+    }
+
+    /** Seals a segment that is to leave memory; what is newer may still be changed in place, or each change of it would be a copy. */
+    void seal(Segment segment) {
+        restoredWhole &= segment != log.open();
+        log.seal(segment);
     }
 
     Cleaner cleaner() {
@@ -290,7 +356,7 @@ abstract class EngineMemory extends EngineRecords {
         if (spiller == null) {
             return false;
         }
-        int chunk = cache.bytes() > budget.limitBytes() * CACHE_SHARE ? cache.oldestChunk() : 0;
+        int chunk = isCacheTooLarge() ? cache.leavingChunk() : 0;
         if (chunk != 0) {
             dropCached(chunk);
             return true;
@@ -298,7 +364,7 @@ abstract class EngineMemory extends EngineRecords {
         if (spiller.makeProgress()) {
             return true;
         }
-        chunk = cache.oldestChunk();
+        chunk = cache.leavingChunk();
         if (chunk != 0) {
             dropCached(chunk);
         }
@@ -307,6 +373,7 @@ abstract class EngineMemory extends EngineRecords {
 
     void tierChanged() {
         hasCold = !tier.isEmpty();
+        recent.clear();
         moves++;
     }
 
@@ -342,6 +409,7 @@ abstract class EngineMemory extends EngineRecords {
             if (chunks.owner[Chunks.number(previous)] == leaving) {
                 forgetChain(previous, leaving);
                 Record.forgetPrevious(record);
+                Record.addFlag(record, Record.HAS_PREV);
                 return;
             }
             record = chunks.resolve(previous);

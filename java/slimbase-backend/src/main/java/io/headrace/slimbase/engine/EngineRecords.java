@@ -36,6 +36,8 @@ abstract class EngineRecords {
     long findStamp;
     /** Calls of {@link #find}: what read, not what wrote; any thread may look. */
     long lookups;
+    /** Of the read cache what nobody can reach any more, since the key was written; bytes. */
+    long deadCopyBytes;
 
     EngineRecords(MemoryBudget budget, Allocator allocator, KeyGroupSpan keyGroups) {
         this.firstKeyGroup = keyGroups.first();
@@ -57,6 +59,9 @@ abstract class EngineRecords {
 
     /** The last lookup was answered by a file, or in vain: may take the record to memory, and then lets the last place be there. */
     abstract void afterFileRead();
+
+    /** The record of the key that was looked up last when it is one of the newest that were read from files, which is then the last record; else 0. */
+    abstract long readLately(long key, int keyLength);
 
     /** Whether the record's segment has become a file of the tier but is still in memory. */
     abstract boolean isLeaving(long record);
@@ -94,8 +99,10 @@ abstract class EngineRecords {
 
     /** The key that was looked up last, and is not in memory, from the files. */
     private long findInFiles(long key, int keyLength) {
-        lastRecord = tier.find(lastKeyGroup, lastIdentity, lastHash, key, keyLength, 0);
-        afterFileRead();
+        if (readLately(key, keyLength) == 0) {
+            lastRecord = tier.find(lastKeyGroup, lastIdentity, lastHash, key, keyLength, 0);
+            afterFileRead();
+        }
         return lastRecord;
     }
 
@@ -272,7 +279,10 @@ abstract class EngineRecords {
             int chunk = Chunks.number(at);
             long record = chunks.resolve(at);
             hadPrevious |= Record.has(record, Record.HAS_PREV);
-            if (chunks.epoch[chunk] != Log.CACHED) {
+            if (chunks.epoch[chunk] == Log.CACHED) {
+                chunks.owner[chunk].liveBytes -= Record.size(record);
+                deadCopyBytes += Record.size(record);
+            } else {
                 forget(record, chunks.owner[chunk]);
             }
             if (log.isCurrent(chunk)) {

@@ -13,9 +13,11 @@ final class Log {
     static final long SEGMENT_BYTES = 64 << 20;
     private static final long SMALLEST_SEGMENT_BYTES = 256 << 10;
     /** A segment is at most this part of the budget, so that cleaning one always helps. */
-    private static final int BUDGET_SHARE = 16;
+    private static final int BUDGET_SHARE = 8;
     /** Epoch of restored segments: always sealed. */
     static final int RESTORED = -1;
+    /** Epoch of segments that were sealed one by one, to leave memory. */
+    static final int LEAVING = -3;
     /** Epoch of the read cache's chunks, which are in no file. */
     static final int CACHED = -2;
 
@@ -145,10 +147,22 @@ final class Log {
         return nextNumber.getAndIncrement();
     }
 
-    /** The oldest sealed segment, or null. */
-    Segment oldestSealed() {
-        Segment oldest = segments.isEmpty() ? null : segments.firstEntry().getValue();
-        return oldest == null || oldest.epoch() == epoch || oldest == open ? null : oldest;
+    /** The oldest segment, or null. */
+    Segment oldest() {
+        return segments.isEmpty() ? null : segments.firstEntry().getValue();
+    }
+
+    /** Nothing of the segment may be changed any more. */
+    void seal(Segment segment) {
+        if (segment == open) {
+            closeSegment();
+        }
+        if (segment.epoch() == epoch) {
+            segment.setEpoch(LEAVING);
+            for (int i = 0; i < segment.chunkCount(); i++) {
+                chunks.epoch[segment.chunk(i)] = LEAVING;
+            }
+        }
     }
 
     /** Sealed segments with their chunks, oldest first, but for the one that has become a file (may be null). */

@@ -4,7 +4,7 @@ import java.util.ArrayDeque;
 
 /**
  * Copies of records whose key was read from files twice: in memory, in the index, in no file of their own. Chunks leave in the order of their
- * making; a record that is still read comes back. Task thread.
+ * making, those sooner of which half was written over; a record that is still read comes back. Task thread.
  *
  * <p>Which keys were read once is remembered by 16 bits of their hashes, in a table that forgets by being overwritten, so that a scan over
  * everything leaves the cache alone.
@@ -91,6 +91,7 @@ final class ReadCache {
         long to = chunks.address((int) tail) + tailUsed;
         Memory.copy(record, to, size);
         Record.addFlag(to, Record.HAS_PREV);
+        chunks.owner[(int) tail].liveBytes += size;
         long logical = Chunks.logical((int) tail, tailUsed);
         tailUsed += size;
         chunks.used[(int) tail] = tailUsed;
@@ -98,14 +99,26 @@ final class ReadCache {
         return logical;
     }
 
-    /** The chunk that leaves next; 0 when there is none. */
-    int oldestChunk() {
-        return segments.isEmpty() ? 0 : segments.peek().chunk(0);
+    /** The chunk that leaves next, which is one of which half is dead or the oldest; 0 when there is none. */
+    int leavingChunk() {
+        if (segments.isEmpty()) {
+            return 0;
+        }
+        int deadest = segments.peek().chunk(0);
+        for (Segment each : segments) {
+            deadest = deadBytes(each.chunk(0)) > deadBytes(deadest) ? each.chunk(0) : deadest;
+        }
+        return deadBytes(deadest) >= CHUNK / 2 ? deadest : segments.peek().chunk(0);
     }
 
-    /** Gives the oldest chunk back; the index does not point into it any more. */
-    void dropOldest() {
-        int chunk = segments.poll().chunk(0);
+    /** What of a chunk no key has any more. */
+    long deadBytes(int chunk) {
+        return chunks.used[chunk] - chunks.owner[chunk].liveBytes;
+    }
+
+    /** Gives a chunk back; the index does not point into it any more. */
+    void drop(int chunk) {
+        segments.remove(chunks.owner[chunk]);
         if (chunk == tail) {
             tail = tailUsed = tailCapacity = 0;
         }

@@ -9,7 +9,7 @@ import java.util.concurrent.CopyOnWriteArrayList;
  */
 public final class Segment {
     private final long number;
-    private final int epoch;
+    private int epoch;
     private int[] chunks = new int[4];
     private int chunkCount;
     /** Chunks before this one were cleaned and freed. */
@@ -70,6 +70,10 @@ public final class Segment {
 
     int epoch() {
         return epoch;
+    }
+
+    void setEpoch(int epoch) {
+        this.epoch = epoch;
     }
 
     /** Ascending with age: the greater, the newer. */

@@ -1,6 +1,7 @@
 package io.headrace.slimbase.engine;
 
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 
 /**
@@ -154,6 +155,9 @@ public final class SlimEngine extends EngineMemory implements AutoCloseable {
         log.nextEpoch();
         unguard();
         chunks.releaseUnread();
+        if (spiller != null) {
+            spiller.collect();
+        }
         tier.closeUnread();
         cleaner.barrier();
         List<SegmentView> views = new ArrayList<>();
@@ -272,7 +276,7 @@ public final class SlimEngine extends EngineMemory implements AutoCloseable {
     /** Takes a file of a checkpoint as it is: its entries are newer than those of the files before, and are read when they are asked for. */
     public void addRestoredFile(ColdFile file) {
         assert log.segments().isEmpty() : "files are older than what is in memory";
-        tier.add(file);
+        tier.addRestored(file);
         tierChanged();
     }
 
@@ -297,13 +301,14 @@ public final class SlimEngine extends EngineMemory implements AutoCloseable {
         filtered |= filter != null;
     }
 
-
-
-
+    /** Whether files are being merged in the background. */
+    public boolean isMerging() {
+        return spiller != null && spiller.isMerging();
+    }
 
     /** What is where, and what moving it has cost. */
     public TierStatistics tierStatistics() {
-        return new TierStatistics(log, chunks, nodes, tier, spiller, cache, () -> lookups);
+        return new TierStatistics(log, chunks, nodes, tier, spiller, cache, () -> lookups, () -> Arrays.stream(counts).sum());
     }
 
     public long liveBytes() {
@@ -321,6 +326,11 @@ public final class SlimEngine extends EngineMemory implements AutoCloseable {
 
     public long indexBytes() {
         return nodes.allocatedBytes();
+    }
+
+    /** Files of packed segments, oldest first. */
+    public List<ColdFile> files() {
+        return tier.files();
     }
 
     public int segmentCount() {

@@ -7,6 +7,7 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import java.util.concurrent.locks.LockSupport;
 
 /**
  * Moves the oldest sealed segment to a file when memory runs short, and has files merged when they become many. Task thread; packing and merging
@@ -27,6 +28,9 @@ final class Spiller {
     /** After a failure, so long nothing is packed unless an append has to wait for it. */
     private static final long RETRY_NS = TimeUnit.SECONDS.toNanos(5);
 
+    /** One key in so many: the smallest segments have 2,000, and 16 filters cost as much as a lookup. */
+    private static final int DEAD_SAMPLE = 16;
+
     private final EngineMemory engine;
     private final Log log;
     private final Chunks chunks;
@@ -39,8 +43,16 @@ final class Spiller {
     private long packPin;
     private long offset;
     private Future<List<ColdFile>> merging;
-    private List<ColdTier.Run> mergingRuns = List.of();
+    private List<ColdRun> mergingRuns = List.of();
+    private List<ColdRun> witnesses = List.of();
     private long mergePin;
+    /** For the indexes of the files in the making. */
+    private long mergeReserve;
+
+    private long mergeInputBytes;
+    private long mergeFrom;
+    private long seenAppended;
+    private final MergePace pace = new MergePace(System.nanoTime());
     private RuntimeException failure;
     private long failedAt;
 
@@ -94,6 +106,17 @@ final class Spiller {
         }
     }
 
+    /** Where merges do not keep up although they have the disk, whoever writes waits a little each time, for what was appended since the last. */
+    void waitForMerge() {
+        long appended = log.appendedBytes - seenAppended;
+        seenAppended = log.appendedBytes;
+        long wait = merging == null ? 0 : pace.waitNs(appended, tier.runCount());
+        if (wait > 0) {
+            LockSupport.parkNanos(wait);
+            waitedNs += wait;
+        }
+    }
+
     /** Whether letting go of records or waiting for a file can give memory back. */
     boolean makeProgress() {
         if (merging != null && merging.isDone()) {
@@ -119,12 +142,12 @@ final class Spiller {
 
     /** `now`: cleaning is done at once; otherwise appends pay for it. True when something was begun or given back. */
     private boolean start(boolean now) {
-        if (log.oldestSealed() == null) {
-            engine.sealOpen();
-        }
-        Segment oldest = log.oldestSealed();
+        Segment oldest = log.oldest();
         if (oldest == null) {
             return false;
+        }
+        if (oldest == log.open()) {
+            engine.seal(oldest);
         }
         offset = 0;
         Cleaner cleaner = engine.cleaner();
@@ -141,6 +164,7 @@ final class Spiller {
             }
             offset = cleaner.abandon();
         }
+        engine.seal(oldest);
         oldest.leaving = true;
         victim = oldest;
         packPin = pins.pinSnapshot();
@@ -192,6 +216,8 @@ final class Spiller {
             packedSegments++;
             packedBytes += file.bytes();
             tier.addNewest(file);
+            pace.packed(file.bytes(), System.nanoTime());
+            store.mergeRate(pace.wanted(tier.runCount()));
             victim.movedTo(file);
             engine.tierChanged();
         } catch (ExecutionException | CancellationException | InterruptedException e) {
@@ -224,46 +250,112 @@ final class Spiller {
             }
             long record = chunks.address(chunk) + offset;
             long size = Record.size(record);
+            sample(record);
             engine.letGo(record, Chunks.logical(chunk, offset), victim);
             offset += size;
             left -= size;
         }
     }
 
+    /** Of the keys that leave some are looked for in older files, whose versions of them are dead now. */
+    private void sample(long record) {
+        if (Record.has(record, Record.DEAD | Record.CHAINED)) {
+            return;
+        }
+        int identity = Record.identity(record);
+        long hash = KeyHash.hash(identity, Record.keyAddress(record), Record.keyLength(record));
+        if ((hash & DEAD_SAMPLE - 1) == 0) {
+            tier.supersede(Record.keyGroup(record), identity, hash, DEAD_SAMPLE);
+        }
+    }
+
+    /** Called at barriers: takes over what was merged, and gives up files in which all has expired. */
+    void collect() {
+        if (merging != null && merging.isDone()) {
+            finishMerge();
+        }
+        dropExpired();
+    }
+
+    /** What the merge that is under way reads; any thread may look. */
+    long mergeInputBytes() {
+        return mergeInputBytes;
+    }
+
+    boolean isMerging() {
+        return merging != null;
+    }
+
+    /** Files that are being merged stay, and the one whose segment is leaving, since lookups then count from the newest run. */
+    private void dropExpired() {
+        if (engine.walks > 0 || tier.isEmpty()) {
+            return;
+        }
+        List<ColdRun> busy = new ArrayList<>(mergingRuns);
+        busy.addAll(witnesses);
+        if (leaving() != null) {
+            busy.add(tier.run(tier.runCount() - 1));
+        }
+        if (tier.dropExpired(store::hasExpired, busy)) {
+            engine.tierChanged();
+        }
+    }
+
     private void considerMerge() {
+        dropExpired();
         // While a segment is leaving, what continues its records must be able to tell its file from the others.
         if (merging != null || victim != null) {
             return;
         }
-        int[] range = MergePolicy.choose(tier.runBytes());
-        if (range == null) {
+        MergePolicy.Choice choice = MergePolicy.choose(tier.figures(), engine.roomForIndexes());
+        if (choice == null) {
             return;
         }
         mergingRuns = new ArrayList<>();
-        for (int i = range[0]; i < range[1]; i++) {
+        for (int i = choice.from; i < choice.to; i++) {
             mergingRuns.add(tier.run(i));
         }
+        witnesses = new ArrayList<>();
+        List<ColdFile> others = new ArrayList<>();
+        for (int each : choice.witnesses) {
+            witnesses.add(tier.run(each));
+            others.addAll(tier.run(each).files);
+        }
         mergePin = pins.pinSnapshot();
-        merging = store.merge(tier.files(range[0], range[1]), range[0] == 0, log::takeNumber);
+        mergeFrom = System.nanoTime();
+        mergeInputBytes = mergingRuns.stream().mapToLong(ColdRun::bytes).sum() + others.stream().mapToLong(ColdFile::bytes).sum();
+        store.mergeRate(pace.wanted(tier.runCount()));
+        // Taken now, even beyond the budget: while files are merged other memory makes room for it.
+        mergeReserve = mergingRuns.stream().mapToLong(ColdRun::memoryBytes).sum();
+        engine.reserveBeyond(mergeReserve);
+        merging = store.merge(tier.files(choice.from, choice.to), others, choice.from == 0, log::takeNumber);
     }
 
     private void finishMerge() {
         Future<List<ColdFile>> done = merging;
         merging = null;
+        long read = mergeInputBytes;
+        mergeInputBytes = 0;
         pins.changed(mergePin);
+        releaseReserve();
         try {
             List<ColdFile> merged = done.get();
             merges++;
+            long written = 0;
             for (ColdFile file : merged) {
-                mergedBytes += file.bytes();
+                written += file.bytes();
             }
-            tier.replace(mergingRuns, merged);
+            mergedBytes += written;
+            pace.merged(read + written, System.nanoTime() - mergeFrom);
+            tier.replace(mergingRuns, witnesses, merged);
             engine.tierChanged();
             mergingRuns = List.of();
+            witnesses = List.of();
             considerMerge();
         } catch (ExecutionException | CancellationException | InterruptedException e) {
             // The files that were to be merged are as good as before; the next segment that leaves tries again. A lookup says what is wrong with one.
             mergingRuns = List.of();
+            witnesses = List.of();
             mergeFailures++;
         }
     }
@@ -275,8 +367,14 @@ final class Spiller {
         }
         end(packing, packPin);
         end(merging, mergePin);
+        releaseReserve();
         packing = null;
         merging = null;
+    }
+
+    private void releaseReserve() {
+        engine.reserveBeyond(-mergeReserve);
+        mergeReserve = 0;
     }
 
     private void end(Future<?> job, long pin) {

@@ -11,8 +11,9 @@ public final class TierStatistics {
     private final Spiller spiller;
     private final ReadCache cache;
     private final LongSupplier lookups;
+    private final LongSupplier records;
 
-    TierStatistics(Log log, Chunks chunks, Nodes nodes, ColdTier tier, Spiller spiller, ReadCache cache, LongSupplier lookups) {
+    TierStatistics(Log log, Chunks chunks, Nodes nodes, ColdTier tier, Spiller spiller, ReadCache cache, LongSupplier lookups, LongSupplier records) {
         this.log = log;
         this.chunks = chunks;
         this.nodes = nodes;
@@ -20,6 +21,12 @@ public final class TierStatistics {
         this.spiller = spiller;
         this.cache = cache;
         this.lookups = lookups;
+        this.records = records;
+    }
+
+    /** Records of all tiers, of which those whose key may be in a file already are counted by sampling. */
+    public long records() {
+        return records.getAsLong();
     }
 
     /** Memory of records, those of the cache included; bytes. */
@@ -50,6 +57,11 @@ public final class TierStatistics {
     /** Length of all files; bytes. */
     public long fileBytes() {
         return tier.bytes();
+    }
+
+    /** Of these, what newer files have replaced or deleted: an estimate from a sample, 0 at first after a restore; bytes. */
+    public long deadFileBytes() {
+        return tier.deadBytes();
     }
 
     public long fileCount() {
@@ -94,6 +106,21 @@ public final class TierStatistics {
     /** Written by merging files; bytes. */
     public long mergedBytes() {
         return spiller == null ? 0 : spiller.mergedBytes;
+    }
+
+    /** Files given up whole, because all that they had was expired or deleted. */
+    public long expiredFiles() {
+        return tier.expiredFiles;
+    }
+
+    /** Bytes of these files: neither read nor written again. */
+    public long expiredFileBytes() {
+        return tier.expiredBytes;
+    }
+
+    /** What the merge that is under way reads, other runs than its own not counted; 0 when nothing is due; bytes. */
+    public long mergeDebtBytes() {
+        return spiller == null ? 0 : spiller.mergeInputBytes();
     }
 
     /** Merges that ended with an error; their files stayed as they were. */

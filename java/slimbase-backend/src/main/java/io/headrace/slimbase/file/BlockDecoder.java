@@ -76,6 +76,21 @@ final class BlockDecoder implements Closeable {
         }
     }
 
+    /** Refuses a stored block, header included, that does not fit its place in the file or its checksum; the checksum's state is the caller's. */
+    static void check(String file, int number, byte[] stored, int at, int length, CRC32C checksum) {
+        ByteBuffer fields = ByteBuffer.wrap(stored, at, FileFormat.BLOCK_HEADER_BYTES).order(ByteOrder.LITTLE_ENDIAN);
+        int rawBytes = fields.getInt();
+        int storedBytes = fields.getInt();
+        checkLengths(file, number, rawBytes, storedBytes, fields.getInt(), length - FileFormat.BLOCK_HEADER_BYTES);
+        int crc = fields.getInt();
+        checksum.reset();
+        checksum.update(stored, at, FileFormat.BLOCK_CHECKED_BYTES);
+        checksum.update(stored, at + FileFormat.BLOCK_HEADER_BYTES, storedBytes);
+        if ((int) checksum.getValue() != crc) {
+            throw Corruption.checksum(file, "block=" + number, crc, (int) checksum.getValue());
+        }
+    }
+
     /** Refuses a block's header that does not fit its place in the file. */
     static void checkLengths(String file, int number, int rawBytes, int storedBytes, int codec, long body) {
         boolean fits =

@@ -45,6 +45,7 @@ public final class EntryCursor implements Closeable {
     private int pieceTo;
     private long pieceOffset;
     private long bytesRead;
+    private boolean isClosed;
 
     /** Entries of the key groups from the first to the last, both included. */
     public EntryCursor(SegmentReader reader, int firstKeyGroup, int lastKeyGroup) {
@@ -62,6 +63,11 @@ public final class EntryCursor implements Closeable {
     /** For messages. */
     String name() {
         return name;
+    }
+
+    /** The first key group that there may be entries of; the largest integer when there is none. Reads nothing. */
+    int firstKeyGroup() {
+        return extent < lastExtent ? footer.keyGroups[extent + 1] : Integer.MAX_VALUE;
     }
 
     /** Stored bytes read so far. */
@@ -239,6 +245,10 @@ public final class EntryCursor implements Closeable {
 
     @Override
     public void close() throws IOException {
+        if (isClosed) {
+            return;
+        }
+        isClosed = true;
         piece.close();
         decoder.close();
         heldKey.close();

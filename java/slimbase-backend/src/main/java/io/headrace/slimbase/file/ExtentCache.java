@@ -8,6 +8,10 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.HashMap;
 import java.util.Map;
+import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.RejectedExecutionException;
+import java.util.concurrent.ThreadPoolExecutor;
+import java.util.concurrent.TimeUnit;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -23,6 +27,11 @@ public final class ExtentCache implements Closeable {
 
     private static final Logger LOG = LoggerFactory.getLogger(ExtentCache.class);
     private static final long FREE = -1;
+    /** A batch of lookups is spread over so many connections; a store's client has some tens for the whole process. */
+    private static final int FETCHERS = 4;
+
+    private static final int FETCHES_WAITING = 256;
+    private static final long FETCHER_IDLE_S = 10;
 
     private final Path path;
     private final RandomAccessFile file;
@@ -40,6 +49,9 @@ public final class ExtentCache implements Closeable {
     private long fetches;
     private long fetchedBytes;
     private boolean isClosed;
+    private final ThreadPoolExecutor fetchers =
+            new ThreadPoolExecutor(
+                    FETCHERS, FETCHERS, FETCHER_IDLE_S, TimeUnit.SECONDS, new LinkedBlockingQueue<>(FETCHES_WAITING), ExtentCache::fetcher);
 
     /**
      * Makes the cache's file, which is deleted again when the cache is closed.
@@ -57,6 +69,23 @@ public final class ExtentCache implements Closeable {
         // No channel: that would close itself when an interrupted thread reads.
         file = new RandomAccessFile(path.toFile(), "rw");
         file.setLength(0);
+        fetchers.allowCoreThreadTimeOut(true);
+    }
+
+    private static Thread fetcher(Runnable work) {
+        Thread thread = new Thread(work, "slimbase-fetch");
+        thread.setDaemon(true);
+        return thread;
+    }
+
+    /** Runs a fetch on another thread; false when too many wait already, or the cache is closed. */
+    boolean fetchSoon(Runnable fetch) {
+        try {
+            fetchers.execute(fetch);
+            return true;
+        } catch (RejectedExecutionException e) {
+            return false;
+        }
     }
 
     /** A number for a remote file. */
@@ -203,6 +232,7 @@ public final class ExtentCache implements Closeable {
             return;
         }
         isClosed = true;
+        fetchers.shutdownNow();
         slots.clear();
         Arrays.fill(keys, FREE);
         file.close();

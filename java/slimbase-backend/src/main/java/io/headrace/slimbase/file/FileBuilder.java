@@ -39,6 +39,7 @@ public final class FileBuilder {
 
     private long firstHash;
     private final FilterBuilder filter;
+    private final AccessTimes times;
     /** Key group, block, offset, entries of each extent. */
     private int[] extents = new int[64];
 
@@ -52,7 +53,12 @@ public final class FileBuilder {
 
     /** Writes the header. How many entries will come is not known. */
     public FileBuilder(OutputStream out, long segmentNumber) throws IOException {
-        this(out, segmentNumber, new FilterBuilder());
+        this(out, segmentNumber, new FilterBuilder(), null);
+    }
+
+    /** Writes the header; `times`, if there are any, tell when entries were used last. */
+    FileBuilder(OutputStream out, long segmentNumber, AccessTimes times) throws IOException {
+        this(out, segmentNumber, new FilterBuilder(), times);
     }
 
     /**
@@ -61,16 +67,26 @@ public final class FileBuilder {
      * @param entriesAtMost a bound of the number of entries, the closer the better
      */
     public FileBuilder(OutputStream out, long segmentNumber, long entriesAtMost) throws IOException {
-        this(out, segmentNumber, new FilterBuilder(entriesAtMost));
+        this(out, segmentNumber, entriesAtMost, null);
     }
 
-    private FileBuilder(OutputStream out, long segmentNumber, FilterBuilder filter) throws IOException {
+    /** The same; `times`, if there are any, tell when entries were used last. */
+    FileBuilder(OutputStream out, long segmentNumber, long entriesAtMost, AccessTimes times) throws IOException {
+        this(out, segmentNumber, new FilterBuilder(entriesAtMost), times);
+    }
+
+    private FileBuilder(OutputStream out, long segmentNumber, FilterBuilder filter, AccessTimes times) throws IOException {
         this.out = out;
         this.segmentNumber = segmentNumber;
         this.filter = filter;
+        this.times = times;
         ByteBuffer header = littleEndian(FileFormat.HEADER_BYTES);
-        header.putLong(FileFormat.HEADER_MAGIC).putShort((short) FileFormat.VERSION);
+        header.putLong(FileFormat.HEADER_MAGIC).putShort((short) version());
         write(header.array(), FileFormat.HEADER_BYTES);
+    }
+
+    private int version() {
+        return times == null ? FileFormat.VERSION_WITHOUT_TIMES : FileFormat.VERSION;
     }
 
     static ByteBuffer littleEndian(int bytes) {
@@ -118,6 +134,10 @@ public final class FileBuilder {
         }
         blockBytes += size;
         count(identity, flags, size);
+        if (times != null && (flags & FileFormat.ENTRY_TOMBSTONE) == 0) {
+            long[] row = statistics[identity];
+            row[3] = Math.max(row[3], times.latest(identity, value, valueLength));
+        }
     }
 
     private int putVarInt(int at, int value) {
@@ -170,7 +190,7 @@ public final class FileBuilder {
     private void count(int identity, int flags, int size) {
         long[] row = statistics[identity];
         if (row == null) {
-            row = statistics[identity] = new long[3];
+            row = statistics[identity] = new long[] {0, 0, 0, AccessTimes.NEVER};
         }
         row[0] += flags & FileFormat.ENTRY_TOMBSTONE;
         row[1]++;
@@ -235,19 +255,20 @@ public final class FileBuilder {
         checksum.update(footer.array(), 0, footer.capacity());
         ByteBuffer trailer = littleEndian(FileFormat.TRAILER_BYTES);
         trailer.putLong(footerOffset).putInt(footer.capacity()).putInt((int) checksum.getValue());
-        trailer.putInt(FileFormat.VERSION).putInt(filterBytes.length).putLong(FileFormat.TRAILER_MAGIC);
+        trailer.putInt(version()).putInt(filterBytes.length).putLong(FileFormat.TRAILER_MAGIC);
         write(footer.array(), footer.capacity());
         write(trailer.array(), FileFormat.TRAILER_BYTES);
-        return new FileStatistics(position, entries, rawBytes);
+        return new FileStatistics(position, entries, rawBytes, LookupIndex.memoryBytesOf(filterBytes.length, footer.capacity()));
     }
 
     private ByteBuffer footer(byte[] filterBytes) {
+        int rowBytes = times == null ? FileFormat.STATISTICS_BYTES_WITHOUT_TIMES : FileFormat.STATISTICS_BYTES;
         int rows = (int) Arrays.stream(statistics).filter(row -> row != null).count();
         ByteBuffer footer =
                 littleEndian(
                         4 + blockCount * FileFormat.BLOCK_ROW_BYTES
                                 + 4 + extentCount * FileFormat.EXTENT_BYTES
-                                + 4 + rows * FileFormat.STATISTICS_BYTES
+                                + 4 + rows * rowBytes
                                 + FileFormat.FILTER_ROW_BYTES
                                 + 8);
         footer.putInt(blockCount);
@@ -265,6 +286,9 @@ public final class FileBuilder {
             if (row != null) {
                 footer.putShort((short) (identity >>> 1)).putShort((short) (identity & 1)).putInt((int) row[0]);
                 footer.putLong(row[1]).putLong(row[2]);
+                if (times != null) {
+                    footer.putLong(row[3]);
+                }
             }
         }
         checksum.reset();

@@ -1,12 +1,14 @@
 package io.headrace.slimbase.file;
 
-/** Numbers of the file format, version 2. */
+/** Numbers of the file format, versions 1 to 3. */
 final class FileFormat {
     /** `SLIMBASE` and `SLIMFOOT` as they stand in the file, read little-endian. */
     static final long HEADER_MAGIC = 0x455341424D494C53L;
 
     static final long TRAILER_MAGIC = 0x544F4F464D494C53L;
-    static final int VERSION = 2;
+    /** The newest version: statistics say when a state's entries were used last. Written only where that is known of a state. */
+    static final int VERSION = 3;
+    static final int VERSION_WITHOUT_TIMES = 2;
     /** Before the footer had the blocks' first entries and the file a filter. */
     static final int VERSION_WITHOUT_FILTER = 1;
 
@@ -48,7 +50,10 @@ final class FileFormat {
     static final int FILTER_SPLIT_BLOCK_BLOOM = 1;
     static final int FILTER_BLOCK_BYTES = 32;
     static final int EXTENT_BYTES = 16;
-    static final int STATISTICS_BYTES = 24;
+    /** Per state id and AUX: u16 state id, u16 AUX, u32 tombstones, u64 entries, u64 raw bytes, from version 3 on i64 latest access. */
+    static final int STATISTICS_BYTES = 32;
+
+    static final int STATISTICS_BYTES_WITHOUT_TIMES = 24;
     static final int KEY_GROUP_LIMIT = 1 << 15;
     static final int IDENTITY_LIMIT = 1 << 11;
 

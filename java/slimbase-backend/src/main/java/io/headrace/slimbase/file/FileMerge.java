@@ -26,6 +26,7 @@ public final class FileMerge {
     private final Path directory;
     private final LongSupplier segmentNumbers;
     private ValueFilter filter;
+    private AccessTimes times;
     private RateLimiter limiter;
     private BooleanSupplier cancelled = () -> false;
     private boolean isOldest;
@@ -46,6 +47,12 @@ public final class FileMerge {
     /** Asked for whole values without pieces; what it does not keep becomes a tombstone, or nothing in an oldest merge. May be null. */
     public FileMerge filter(ValueFilter wanted) {
         filter = wanted;
+        return this;
+    }
+
+    /** New files are to say when their entries were used last; null: they do not. */
+    public FileMerge times(AccessTimes wanted) {
+        times = wanted;
         return this;
     }
 
@@ -74,19 +81,26 @@ public final class FileMerge {
         return this;
     }
 
+    /** Merges without witnesses. */
+    public MergeResult merge(List<EntryCursor> oldestFirst) {
+        return merge(oldestFirst, List.of());
+    }
+
     /**
      * Merges.
      *
      * @param oldestFirst the inputs, each with its own key groups; they are closed at the end
+     * @param witnesses files newer than the inputs, oldest first, which stay: what they supersede is left out. Closed at the end, too
      * @throws SlimBaseException {@code Corrupt} for a damaged input, {@code Unavailable} when reading or writing fails
      * @throws CancellationException when it was cancelled, or the thread interrupted, whose flag stays set
      */
-    public MergeResult merge(List<EntryCursor> oldestFirst) {
+    public MergeResult merge(List<EntryCursor> oldestFirst, List<EntryCursor> witnesses) {
         String inputs = oldestFirst.stream().map(EntryCursor::name).collect(Collectors.joining(", "));
-        try (MergedEntries entries = new MergedEntries(oldestFirst);
-                MergeOutputs outputs = new MergeOutputs(directory, segmentNumbers, this::pass, targetBytes);
+        try (MergedEntries entries = new MergedEntries(oldestFirst, witnesses);
+                MergeOutputs outputs = new MergeOutputs(directory, segmentNumbers, this::pass, targetBytes, times);
                 PendingKey pending = new PendingKey(inputs)) {
             oldestFirst.forEach(cursor -> cursor.gate(this::pass));
+            witnesses.forEach(cursor -> cursor.gate(this::pass));
             long expired = 0;
             while (next(entries, inputs)) {
                 if (entries.startsKey()) {

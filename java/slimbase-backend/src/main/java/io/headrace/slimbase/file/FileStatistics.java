@@ -5,11 +5,13 @@ public final class FileStatistics {
     private final long bytes;
     private final long entries;
     private final long rawBytes;
+    private final long indexBytes;
 
-    FileStatistics(long bytes, long entries, long rawBytes) {
+    FileStatistics(long bytes, long entries, long rawBytes, long indexBytes) {
         this.bytes = bytes;
         this.entries = entries;
         this.rawBytes = rawBytes;
+        this.indexBytes = indexBytes;
     }
 
     /** Length of the file. */
@@ -25,5 +27,10 @@ public final class FileStatistics {
     /** Bytes of the entries before compression. */
     public long rawBytes() {
         return rawBytes;
+    }
+
+    /** What filter and index take in memory when the file is opened for lookups, about. */
+    public long indexBytes() {
+        return indexBytes;
     }
 }

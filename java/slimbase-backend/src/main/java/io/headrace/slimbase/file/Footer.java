@@ -25,7 +25,7 @@ final class Footer {
     final int[] firstBlocks;
     final int[] firstOffsets;
     final int[] entryCounts;
-    /** State id, AUX, tombstones, entries, raw bytes. */
+    /** State id, AUX, tombstones, entries, raw bytes, latest access ({@link AccessTimes}). */
     final long[][] statistics;
 
     private final String name;
@@ -58,12 +58,17 @@ final class Footer {
             firstOffsets[i] = in.getInt();
             entryCounts[i] = in.getInt();
         }
-        int rows = count(in, FileFormat.STATISTICS_BYTES, "statistics");
+        boolean hasTimes = version > FileFormat.VERSION_WITHOUT_TIMES;
+        int rows = count(in, hasTimes ? FileFormat.STATISTICS_BYTES : FileFormat.STATISTICS_BYTES_WITHOUT_TIMES, "statistics");
         statistics = new long[rows][];
         for (int i = 0; i < rows; i++) {
             int state = in.getShort() & 0xFFFF;
             int aux = in.getShort() & 0xFFFF;
-            statistics[i] = new long[] {state, aux, in.getInt() & 0xFFFF_FFFFL, in.getLong(), in.getLong()};
+            long tombstones = in.getInt() & 0xFFFF_FFFFL;
+            long entries = in.getLong();
+            long rawBytes = in.getLong();
+            long unknown = entries == tombstones ? AccessTimes.NEVER : AccessTimes.ALWAYS;
+            statistics[i] = new long[] {state, aux, tombstones, entries, rawBytes, hasTimes ? in.getLong() : unknown};
         }
         int tail = 8 + (hasFilter ? FileFormat.FILTER_ROW_BYTES : 0);
         require(in.remaining() == tail, "footer has a wrong length", "left_bytes=" + in.remaining());

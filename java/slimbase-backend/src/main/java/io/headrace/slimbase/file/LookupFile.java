@@ -14,7 +14,6 @@ import java.nio.ByteBuffer;
  */
 public final class LookupFile implements Closeable {
     private final FileSource source;
-    private final String name;
     private final LookupIndex index;
     private final LookupBuffers buffers;
     private final boolean ownsBuffers;
@@ -23,7 +22,6 @@ public final class LookupFile implements Closeable {
 
     private LookupFile(FileSource source, LookupIndex index, LookupBuffers buffers, boolean ownsBuffers) {
         this.source = source;
-        this.name = source.name();
         this.index = index;
         this.buffers = buffers;
         this.ownsBuffers = ownsBuffers;
@@ -59,6 +57,18 @@ public final class LookupFile implements Closeable {
         }
     }
 
+    /** What filter and index of the file will take, about, as its last bytes tell; they do for all but the first version, which counts too little. */
+    public static long memoryBytesOf(FileSource source) throws IOException {
+        try {
+            return LookupIndex.memoryBytesOf(source);
+        } catch (SlimBaseException e) {
+            if (e.kind() == SlimBaseException.Kind.Corrupt && source.forget(0, source.length())) {
+                return LookupIndex.memoryBytesOf(source);
+            }
+            throw e;
+        }
+    }
+
     /** The number that the writer gave the segment. */
     public long segmentNumber() {
         return index.segmentNumber;
@@ -67,6 +77,11 @@ public final class LookupFile implements Closeable {
     /** Entries of the whole file, tombstones and chained ones too. */
     public long entryCount() {
         return index.entryCount;
+    }
+
+    /** For messages: where it is read at the moment, which a copy that has come meanwhile changes. */
+    public String name() {
+        return source.name();
     }
 
     /** Length in bytes. */
@@ -79,7 +94,7 @@ public final class LookupFile implements Closeable {
         return index.memoryBytes();
     }
 
-    /** Rows of state id, AUX, tombstones, entries, raw bytes. */
+    /** Rows of state id, AUX, tombstones, entries, raw bytes, latest access ({@link AccessTimes}). */
     public long[][] statistics() {
         return index.statistics;
     }
@@ -119,12 +134,12 @@ public final class LookupFile implements Closeable {
             int from = block == index.firstBlock(extent) ? index.firstOffset(extent) : 0;
             int end = index.end(extent, block, buffers.decoder.bytes());
             if (from >= end || end > buffers.decoder.bytes()) {
-                throw Corruption.corrupt("extent does not fit its block", name, "block=" + block + ", key_group=" + keyGroup);
+                throw Corruption.corrupt("extent does not fit its block", name(), "block=" + block + ", key_group=" + keyGroup);
             }
             long at = start + from;
             while (at < start + end) {
                 if (!entry.parse(at, start + end)) {
-                    throw Corruption.corrupt("entry does not fit its block", name, "block=" + block + ", offset=" + (at - start));
+                    throw Corruption.corrupt("entry does not fit its block", name(), "block=" + block + ", offset=" + (at - start));
                 }
                 if (entry.keyLength == keyLength && entry.identity == identity && Memory.equal(entry.key, key, keyLength)) {
                     visitor.entry(keyGroup, identity, entry.flags, entry.key, keyLength, entry.value(), entry.valueLength);
@@ -145,7 +160,7 @@ public final class LookupFile implements Closeable {
         long offset = index.offset(block);
         long bytes = index.offset(block + 1) - offset;
         if (bytes > SegmentReader.BLOCK_BYTES_LIMIT) {
-            throw Corruption.corrupt("block is too large", name, "block=" + block + ", bytes=" + bytes);
+            throw Corruption.corrupt("block is too large", name(), "block=" + block + ", bytes=" + bytes);
         }
         try {
             load(block, offset, (int) bytes);
@@ -161,7 +176,7 @@ public final class LookupFile implements Closeable {
         ByteBuffer stored = buffers.stored.ofAtLeast(bytes);
         stored.limit(bytes).position(0);
         Trailer.read(source, offset, stored);
-        buffers.decoder.decode(name, block, stored, buffers.stored.address(), 0, bytes);
+        buffers.decoder.decode(name(), block, stored, buffers.stored.address(), 0, bytes);
     }
 
     /**

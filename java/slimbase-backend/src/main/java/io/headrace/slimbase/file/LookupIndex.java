@@ -63,6 +63,16 @@ final class LookupIndex implements AutoCloseable {
         entryCount = entries;
     }
 
+    /** About what reading it will take; the footer has a little more than is kept of it. */
+    static long memoryBytesOf(FileSource source) throws IOException {
+        Trailer trailer = Trailer.read(source);
+        return memoryBytesOf(trailer.filterBytes, trailer.footerBytes);
+    }
+
+    static long memoryBytesOf(int filterBytes, int footerBytes) {
+        return (long) filterBytes + footerBytes + ALIGNMENT;
+    }
+
     /** Two reads: the trailer, then filter and footer. The header says nothing that the trailer does not. */
     static LookupIndex read(FileSource source) throws IOException {
         Trailer trailer = Trailer.read(source);

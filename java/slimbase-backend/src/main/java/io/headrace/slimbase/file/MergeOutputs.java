@@ -24,6 +24,7 @@ final class MergeOutputs implements AutoCloseable {
     private final LongSupplier segmentNumbers;
     private final EntryCursor.Gate gate;
     private final long targetBytes;
+    private final AccessTimes times;
     private final List<Path> temporaries = new ArrayList<>();
     private final List<MergeResult.Output> outputs = new ArrayList<>();
 
@@ -36,11 +37,12 @@ final class MergeOutputs implements AutoCloseable {
     private int keyGroup;
     private boolean isComplete;
 
-    MergeOutputs(Path directory, LongSupplier segmentNumbers, EntryCursor.Gate gate, long targetBytes) {
+    MergeOutputs(Path directory, LongSupplier segmentNumbers, EntryCursor.Gate gate, long targetBytes, AccessTimes times) {
         this.directory = directory;
         this.segmentNumbers = segmentNumbers;
         this.gate = gate;
         this.targetBytes = targetBytes;
+        this.times = times;
     }
 
     void add(PendingKey key, int flags, long value, int valueLength) {
@@ -66,7 +68,7 @@ final class MergeOutputs implements AutoCloseable {
         channel = FileChannel.open(temporary, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE);
         temporaries.add(temporary);
         out = new BufferedOutputStream(new Gated(Channels.newOutputStream(channel)), BUFFER_BYTES);
-        builder = new FileBuilder(out, segmentNumber);
+        builder = new FileBuilder(out, segmentNumber, times);
         tombstones = 0;
     }
 

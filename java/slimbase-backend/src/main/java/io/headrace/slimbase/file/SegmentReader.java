@@ -96,19 +96,11 @@ public final class SegmentReader implements Closeable {
             fetch(number);
         }
         int at = (int) (footer.blockOffsets[number] - storedOffset);
-        int body = (int) (footer.blockEnd(number) - footer.blockOffsets[number]) - FileFormat.BLOCK_HEADER_BYTES;
+        BlockDecoder.check(source.name(), number, stored, at, (int) (footer.blockEnd(number) - footer.blockOffsets[number]), checksum);
         ByteBuffer fields = ByteBuffer.wrap(stored, at, FileFormat.BLOCK_HEADER_BYTES).order(ByteOrder.LITTLE_ENDIAN);
         int rawBytes = fields.getInt();
         int storedBytes = fields.getInt();
         int codec = fields.getInt();
-        int crc = fields.getInt();
-        BlockDecoder.checkLengths(source.name(), number, rawBytes, storedBytes, codec, body);
-        checksum.reset();
-        checksum.update(stored, at, FileFormat.BLOCK_CHECKED_BYTES);
-        checksum.update(stored, at + FileFormat.BLOCK_HEADER_BYTES, storedBytes);
-        if ((int) checksum.getValue() != crc) {
-            throw Corruption.checksum(source.name(), "block=" + number, crc, (int) checksum.getValue());
-        }
         if (codec == FileFormat.CODEC_NONE) {
             int from = at + FileFormat.BLOCK_HEADER_BYTES;
             return new Block(number, Arrays.copyOfRange(stored, from, from + storedBytes), storedBytes);

@@ -20,6 +20,7 @@ public final class SegmentWriter {
 
     private final RecordRuns runs;
     private final ValueFilter filter;
+    private AccessTimes times;
     private final long[] runEnds;
     /** First place of each key group in {@link #references}; one more at the end. */
     private int[] starts;
@@ -57,6 +58,12 @@ public final class SegmentWriter {
         return writer;
     }
 
+    /** The file is to say when its entries were used last; null: it does not. */
+    public SegmentWriter times(AccessTimes wanted) {
+        times = wanted;
+        return this;
+    }
+
     /** Whether there is nothing to write: all records were superseded within their epoch. */
     public boolean isEmpty() {
         return references.length == 0;
@@ -64,7 +71,7 @@ public final class SegmentWriter {
 
     /** Writes the file; the stream stays open. */
     public FileStatistics write(long segmentNumber, OutputStream out) throws IOException {
-        FileBuilder builder = new FileBuilder(out, segmentNumber, references.length);
+        FileBuilder builder = new FileBuilder(out, segmentNumber, references.length, times);
         writeKeyGroups(builder);
         return builder.finish();
     }

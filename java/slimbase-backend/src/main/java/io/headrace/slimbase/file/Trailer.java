@@ -15,8 +15,11 @@ final class Trailer {
     final int version;
     /** Bytes of the filter, which ends where the footer begins; the footer says so too. */
     final int filterBytes;
+    /** As it stands in the file. */
+    final byte[] stored;
 
     private Trailer(FileSource source, ByteBuffer in) {
+        stored = in.array();
         footerOffset = in.getLong();
         footerBytes = in.getInt();
         footerChecksum = in.getInt();
@@ -63,8 +66,8 @@ final class Trailer {
         return read(source, blocksEnd(), filterBytes + footerBytes).array();
     }
 
-    /** Reads and checks the header; its version must be the trailer's. */
-    void checkHeader(FileSource source) throws IOException {
+    /** Reads and checks the header, and gives it; its version must be the trailer's. */
+    byte[] checkHeader(FileSource source) throws IOException {
         ByteBuffer header = read(source, 0, FileFormat.HEADER_BYTES);
         if (header.getLong() != FileFormat.HEADER_MAGIC) {
             throw Corruption.corrupt("file is no slimbase file", source.name(), "bytes=" + source.length());
@@ -75,6 +78,7 @@ final class Trailer {
             throw Corruption.corrupt(
                     "header does not fit", source.name(), "version=" + stated + ", trailer_version=" + version + ", bytes=" + source.length());
         }
+        return header.array();
     }
 
     private static void checkVersion(FileSource source, long version) {

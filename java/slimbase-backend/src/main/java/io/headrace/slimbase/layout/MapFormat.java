@@ -32,9 +32,9 @@ public final class MapFormat {
         return Memory.getByte(root) != 0;
     }
 
-    /** Entries of the whole map; also, for a page, entries of the page. */
-    public static int count(long rootOrPage) {
-        return Memory.getInt(rootOrPage + 4);
+    /** Entries of a small map or of a page. */
+    public static int count(long smallRootOrPage) {
+        return Memory.getInt(smallRootOrPage + 4);
     }
 
     public static int pageCount(long root) {

@@ -104,12 +104,6 @@ public final class MapPages implements AutoCloseable {
         return foundLength;
     }
 
-    /** How many entries the map has. */
-    public int count(int group, int rootIdentity, long keyAddress, int length) {
-        long record = locate(group, rootIdentity, keyAddress, length);
-        return record == 0 ? 0 : MapFormat.count(Record.valueAddress(record));
-    }
-
     /** Sets an entry; the value begins with the null flag. */
     public void put(
             int group, int rootIdentity, long keyAddress, int length, long userKey, int userKeyLength, long value, int valueLength) {
@@ -136,15 +130,14 @@ public final class MapPages implements AutoCloseable {
             return;
         }
         int whole = editor.rebuild(SMALL_SHARE);
-        int count = editor.newCount();
         int left = editor.splitPoint(false);
         if (!RootEditor.canSeparate(editor, left)) {
             engine.putFound(editor.buffer(), whole, key, keyLength);
             return;
         }
-        int rootBytes = root.build(editor, left, count);
+        int rootBytes = root.build(editor, left);
         writePage(0, editor.firstPart(left), editor.partLength());
-        writePage(1, editor.secondPart(left), editor.partLength());
+        writePage(1, editor.secondPart(left, 0), editor.partLength());
         engine.put(keyGroup, identity, key, keyLength, root.buffer(), rootBytes);
     }
 
@@ -159,39 +152,38 @@ public final class MapPages implements AutoCloseable {
         int number = MapFormat.pageNumber(directory, index);
         long page = findPage(number);
         editor.seek(page);
-        boolean isNew = !editor.matched();
-        if (!editor.putInPlace(page)) {
-            if (editor.newBytes() <= pageLimit(pages) || editor.newCount() < 2) {
-                int bytes = editor.rebuild(PAGE_SHARE);
-                engine.putFound(editor.buffer(), bytes, pageKey.address(), keyLength + 4);
-            } else {
-                split(index, index == pages - 1);
-                return;
-            }
+        if (editor.putInPlace(page)) {
+            return;
         }
-        if (isNew) {
-            root.addToCount(findRoot(), key, keyLength, 1);
+        if (editor.newBytes() <= pageLimit(pages) || editor.newCount() < 2) {
+            int bytes = editor.rebuild(PAGE_SHARE, expected(index == pages - 1, pages));
+            engine.putFound(editor.buffer(), bytes, pageKey.address(), keyLength + 4);
+        } else {
+            split(index, index == pages - 1);
         }
     }
 
     /** The page in the editor becomes two; the entry that is put may be new or larger than before. */
     private void split(int index, boolean last) {
-        boolean isNew = !editor.matched();
         int whole = editor.rebuild(PAGE_SHARE);
         int left = editor.splitPoint(last);
         if (!RootEditor.canSeparate(editor, left)) {
             engine.putFound(editor.buffer(), whole, pageKey.address(), keyLength + 4);
-            root.addToCount(findRoot(), key, keyLength, isNew ? 1 : 0);
             return;
         }
         long record = findRoot();
         long directory = Record.valueAddress(record);
         int number = MapFormat.pageNumber(directory, index);
         int fresh = MapFormat.nextPageNumber(directory);
-        int rootBytes = root.withPage(record, index + 1, editor, left, isNew ? 1 : 0);
-        writePage(fresh, editor.secondPart(left), editor.partLength());
+        int rootBytes = root.withPage(record, index + 1, editor, left);
+        writePage(fresh, editor.secondPart(left, expected(last, MapFormat.pageCount(directory))), editor.partLength());
         writePage(number, editor.firstPart(left), editor.partLength());
         engine.put(keyGroup, identity, key, keyLength, root.buffer(), rootBytes);
+    }
+
+    /** Entries that come in order fill the last page: it has its room at once, since one that grows step by step is written three times over. */
+    private int expected(boolean last, int pages) {
+        return last && editor.appends() ? pageLimit(pages) : 0;
     }
 
     /** Entries' bytes of a page: 1 KiB up to 512 pages, twice that for each factor of four. */
@@ -242,7 +234,6 @@ public final class MapPages implements AutoCloseable {
             int bytes = editor.rebuildWithout();
             engine.putFound(editor.buffer(), bytes, pageKey.address(), keyLength + 4);
         }
-        root.addToCount(findRoot(), key, keyLength, -1);
         return true;
     }
 

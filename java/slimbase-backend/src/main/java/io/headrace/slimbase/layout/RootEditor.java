@@ -21,12 +21,12 @@ final class RootEditor implements AutoCloseable {
     }
 
     /** A root of two pages, numbers 0 and 1, for the editor's run cut after `left` entries; returns its bytes. */
-    int build(RunEditor run, int left, int count) {
+    int build(RunEditor run, int left) {
         long second = run.firstOfSecond(left);
         int separator = separatorLength(run, left, second);
         int bytes = MapFormat.PAGED_HEADER + 2 * MapFormat.DIRECTORY_ENTRY + separator;
         long to = buffer.ensure(bytes + 64L);
-        header(to, count, 2, 2);
+        header(to, 2, 2);
         int offset = MapFormat.PAGED_HEADER + 2 * MapFormat.DIRECTORY_ENTRY;
         entry(to, 0, 0, offset, 0);
         entry(to, 1, 1, offset, separator);
@@ -38,7 +38,7 @@ final class RootEditor implements AutoCloseable {
      * The root with a page more, the right half of the editor's run; returns its bytes. The directory and the separators are copied in four
      * pieces, and then the offsets are moved, so that a page of a huge map costs about a nanosecond a page.
      */
-    int withPage(long record, int index, RunEditor run, int left, int added) {
+    int withPage(long record, int index, RunEditor run, int left) {
         long root = Record.valueAddress(record);
         long second = run.firstOfSecond(left);
         int separator = separatorLength(run, left, second);
@@ -48,7 +48,7 @@ final class RootEditor implements AutoCloseable {
         int bytes = before + MapFormat.DIRECTORY_ENTRY + separator;
         int total = bytes <= Record.valueLength(record) ? Record.valueLength(record) : bytes + Math.max(64, bytes / 8);
         long to = buffer.ensure(total);
-        header(to, MapFormat.count(root) + added, pages + 1, number + 1);
+        header(to, pages + 1, number + 1);
         int firstSeparator = MapFormat.PAGED_HEADER + pages * MapFormat.DIRECTORY_ENTRY;
         int cut = index == pages ? before : (int) (MapFormat.separator(root, index) - root);
         long directory = MapFormat.PAGED_HEADER + (long) index * MapFormat.DIRECTORY_ENTRY;
@@ -72,11 +72,11 @@ final class RootEditor implements AutoCloseable {
         }
     }
 
-    /** The root with a page and an entry less; returns its bytes. */
+    /** The root with a page less; returns its bytes. */
     int withoutPage(long root, int index) {
         int pages = MapFormat.pageCount(root);
         long to = buffer.ensure(MapFormat.pagedRootBytes(root) + MapFormat.pagedRootBytes(root) / 4 + 64L);
-        header(to, MapFormat.count(root) - 1, pages - 1, MapFormat.nextPageNumber(root));
+        header(to, pages - 1, MapFormat.nextPageNumber(root));
         int offset = MapFormat.PAGED_HEADER + (pages - 1) * MapFormat.DIRECTORY_ENTRY;
         for (int from = 0, i = 0; from < pages; from++) {
             if (from != index) {
@@ -94,24 +94,9 @@ final class RootEditor implements AutoCloseable {
         return offset + length;
     }
 
-    /** Counts an entry more or less in the root that the engine found last. */
-    void addToCount(long record, long key, int keyLength, int difference) {
-        long root = Record.valueAddress(record);
-        int count = MapFormat.count(root) + difference;
-        if (engine.isCurrentEpoch(record)) {
-            Memory.putInt(root + 4, count);
-            return;
-        }
-        int bytes = Record.valueLength(record);
-        long to = buffer.ensure(bytes);
-        Memory.copy(root, to, bytes);
-        Memory.putInt(to + 4, count);
-        engine.putFound(to, bytes, key, keyLength);
-    }
-
-    private static void header(long to, int count, int pages, int nextNumber) {
+    private static void header(long to, int pages, int nextNumber) {
         Memory.putInt(to, 1);
-        Memory.putInt(to + 4, count);
+        Memory.putInt(to + 4, 0);
         Memory.putInt(to + 8, pages);
         Memory.putInt(to + 12, nextNumber);
     }

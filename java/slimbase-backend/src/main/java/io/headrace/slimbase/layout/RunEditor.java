@@ -147,9 +147,14 @@ final class RunEditor implements AutoCloseable {
 
     /** The changed run in the buffer, with room to grow by a share of 1/`share`; returns the bytes of the record's value. */
     int rebuild(int share) {
+        return rebuild(share, 0);
+    }
+
+    /** The same with room for that many bytes of entries at least. */
+    int rebuild(int share, int expected) {
         int bytes = HEADER + newBytes();
         int room = matched ? 0 : Math.max(entryBytes(), bytes / share);
-        int total = Math.max(bytes + room, matched && bytes <= capacity ? capacity : 0);
+        int total = Math.max(bytes + room, matched && bytes <= capacity ? capacity : HEADER + expected);
         long to = buffer.ensure(total + 8L);
         Memory.putLong(to, (long) newCount() << 32);
         Memory.copy(run + HEADER, to + HEADER, at - HEADER);
@@ -183,10 +188,15 @@ final class RunEditor implements AutoCloseable {
         return buffer.address();
     }
 
+    /** Whether the entry is put behind all that there are. */
+    boolean appends() {
+        return !matched && atIndex == count;
+    }
+
     /** How many entries of the rebuilt run stay on the left when it is cut: all but the last if that was put at the end of all. */
     int splitPoint(boolean lastPage) {
         int entries = newCount();
-        if (lastPage && !matched && atIndex == count) {
+        if (lastPage && appends()) {
             return entries - 1;
         }
         long start = buffer.address() + HEADER;
@@ -209,9 +219,9 @@ final class RunEditor implements AutoCloseable {
         return cut(buffer.address() + HEADER, left, capacity);
     }
 
-    /** What goes to the right, with room for as much again. */
-    long secondPart(int left) {
-        return cut(firstOfSecond(left), newCount() - left, 0);
+    /** What goes to the right, with room for as much again, and for that many bytes of entries at least. */
+    long secondPart(int left, int expected) {
+        return cut(firstOfSecond(left), newCount() - left, expected == 0 ? 0 : HEADER + expected);
     }
 
     long firstOfSecond(int left) {

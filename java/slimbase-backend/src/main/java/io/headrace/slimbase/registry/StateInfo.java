@@ -9,6 +9,7 @@ public final class StateInfo {
     private final StateKind kind;
     private RegisteredKeyValueStateBackendMetaInfo<?, ?> metaInfo;
     private long ttlMs;
+    private boolean isRegistered;
 
     StateInfo(String name, int stateId, StateKind kind, RegisteredKeyValueStateBackendMetaInfo<?, ?> metaInfo, long ttlMs) {
         this.name = name;
@@ -54,7 +55,17 @@ public final class StateInfo {
         return ttlMs;
     }
 
+    /** What the job says now. */
     public void setTtlMs(long newTtlMs) {
         this.ttlMs = newTtlMs;
+        this.isRegistered = true;
+    }
+
+    /**
+     * Whether the job itself has registered the state. Until then the time to live is the checkpoint's: values begin with their last access when
+     * there is one, but how long they are wanted is not known, since the job may keep them longer now.
+     */
+    public boolean isRegistered() {
+        return isRegistered;
     }
 }

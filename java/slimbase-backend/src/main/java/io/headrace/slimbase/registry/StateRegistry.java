@@ -34,7 +34,9 @@ public final class StateRegistry implements EngineListener {
     public StateInfo register(
             String name, StateKind kind, RegisteredKeyValueStateBackendMetaInfo<?, ?> metaInfo, long ttlMs) {
         assert !states.containsKey(name) : "registered twice: " + name;
-        return restore(name, -1, kind, metaInfo, ttlMs);
+        StateInfo info = restore(name, -1, kind, metaInfo, ttlMs);
+        info.setTtlMs(ttlMs);
+        return info;
     }
 
     /**

@@ -136,11 +136,11 @@ final class CheckpointOperation implements SnapshotResultSupplier<KeyedStateHand
             rows[i] = reuse(part);
             if (rows[i] == null) {
                 FileReference own = ownReference(part, 0);
-                uploads.add(uploader.upload(part, own, resources.filter, scope));
+                uploads.add(uploader.upload(part, own, resources.descriptions, scope));
                 uploadRows.add(i);
                 uploadReferences.add(own);
             } else {
-                uploader.copyLocally(part, rows[i].reference, resources.filter);
+                uploader.copyLocally(part, rows[i].reference, resources.descriptions);
                 uploader.release(part);
             }
         }
@@ -148,7 +148,7 @@ final class CheckpointOperation implements SnapshotResultSupplier<KeyedStateHand
         for (int i = 0; i < results.size(); i++) {
             SegmentUpload.Result result = results.get(i);
             if (result != null) {
-                rows[uploadRows.get(i)] = new Placed(uploadReferences.get(i).ofLength(result.bytes), result.handle);
+                rows[uploadRows.get(i)] = new Placed(uploadReferences.get(i).written(result.bytes, result.indexBytes), result.handle);
             }
         }
         List<Placed> placed = new ArrayList<>(rows.length);
@@ -166,8 +166,10 @@ final class CheckpointOperation implements SnapshotResultSupplier<KeyedStateHand
     }
 
     private FileReference ownReference(SegmentPart part, long bytes) {
-        String name = environment.backendUuid + "-" + part.view.number() + ".slim";
-        return new FileReference(name, part.view.storedNumber(), bytes, rangeOf(part.view));
+        String name = FilesInCheckpoints.name(environment.backendUuid, part.view.number());
+        ColdFile file = part.view.file();
+        // Of a file that was uploaded before and whose segment is still in memory it would have to be remembered; a restore asks those few files.
+        return new FileReference(name, part.view.storedNumber(), bytes, file == null ? 0 : file.memoryBytes(), rangeOf(part.view));
     }
 
     /** The key groups that count. A file of a checkpoint that was restored to fewer key groups has old versions of others, and is copied with them. */

@@ -2,7 +2,6 @@ package io.headrace.slimbase.snapshot;
 
 import io.headrace.slimbase.engine.SegmentView;
 import io.headrace.slimbase.engine.SnapshotView;
-import io.headrace.slimbase.file.ValueFilter;
 import java.util.List;
 import java.util.Map;
 import org.apache.flink.runtime.state.KeyedBackendSerializationProxy;
@@ -28,7 +27,7 @@ final class CheckpointResources implements SnapshotResources {
     final KeyedBackendSerializationProxy<?> proxy;
     final List<Manifest.State> states;
     final Map<String, StreamStateHandle> confirmed;
-    final ValueFilter filter;
+    final Descriptions descriptions;
 
     CheckpointResources(
             SnapshotView view,
@@ -41,7 +40,7 @@ final class CheckpointResources implements SnapshotResources {
         this.timers = timers;
         this.proxy = descriptions.proxy;
         this.states = descriptions.states;
-        this.filter = descriptions.filter;
+        this.descriptions = descriptions;
         this.confirmed = confirmed;
     }
 

@@ -1,5 +1,9 @@
 package io.headrace.slimbase.snapshot;
 
+import io.headrace.slimbase.engine.SegmentView;
+import io.headrace.slimbase.file.AccessTimes;
+import io.headrace.slimbase.file.RecordRuns;
+import io.headrace.slimbase.file.SegmentWriter;
 import io.headrace.slimbase.file.ValueFilter;
 import io.headrace.slimbase.registry.BackendContext;
 import io.headrace.slimbase.registry.StateInfo;
@@ -15,7 +19,9 @@ final class Descriptions {
     final List<Manifest.State> states = new ArrayList<>();
     final KeyedBackendSerializationProxy<?> proxy;
     /** Null when no state has a time to live. */
-    final ValueFilter filter;
+    private final ValueFilter filter;
+    /** Null when no state has a time to live. */
+    private final AccessTimes accessTimes;
 
     private Descriptions(BackendContext<?> context, TimerQueues timers) {
         for (StateInfo info : context.registry().states()) {
@@ -28,6 +34,12 @@ final class Descriptions {
         }
         proxy = new KeyedBackendSerializationProxy<>(context.keySerializer(), metaInfos, false);
         filter = ExpiryFilter.of(context.registry().states(), context.ttlTimeProvider().currentTimestamp());
+        accessTimes = LastAccess.of(context.registry().states());
+    }
+
+    /** Packs a segment of the snapshot as the states' times to live say. Any thread. */
+    SegmentWriter writer(SegmentView segment) {
+        return SegmentWriter.of(RecordRuns.of(segment), filter).times(accessTimes);
     }
 
     static Descriptions take(BackendContext<?> context, TimerQueues timers) {

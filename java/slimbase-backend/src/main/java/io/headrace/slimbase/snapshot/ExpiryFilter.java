@@ -24,7 +24,7 @@ public final class ExpiryFilter implements ValueFilter {
     }
 
     private static boolean expires(StateInfo state) {
-        return state.ttlMs() > 0 && state.kind().isWholeValue();
+        return state.ttlMs() > 0 && state.isRegistered() && state.kind().isWholeValue();
     }
 
     /** As of a time in ms; null when nothing expires. */

@@ -2,6 +2,7 @@ package io.headrace.slimbase.snapshot;
 
 import io.headrace.slimbase.cold.CheckpointFile;
 import io.headrace.slimbase.cold.LocalColdStore;
+import io.headrace.slimbase.cold.StatedFile;
 import io.headrace.slimbase.engine.ColdFile;
 import io.headrace.slimbase.engine.KeyGroupSpan;
 import io.headrace.slimbase.engine.SlimBaseException;
@@ -83,22 +84,15 @@ final class FileFetcher implements Callable<Void> {
     /** Opens the file where it lies instead of fetching it. */
     ColdFile openInPlace(LocalColdStore store, long number) throws IOException {
         KeyGroupSpan span = new KeyGroupSpan(range.getStartKeyGroup(), range.getNumberOfKeyGroups());
-        ColdFile opened;
         try {
-            opened = store.restored(file, number, span, reference.within(range));
+            StatedFile stated = new StatedFile(reference.segmentNumber(), reference.bytes(), reference.indexBytes());
+            return store.restored(file, number, stated, span, reference.within(range));
         } catch (IOException | SlimBaseException e) {
             if (file.isMissing(e)) {
                 throw MetaReader.corrupt("file is missing", file.name(), e);
             }
             throw e;
         }
-        try {
-            check(reference.name(), opened.storedNumber());
-        } catch (SlimBaseException e) {
-            opened.close(true);
-            throw e;
-        }
-        return opened;
     }
 
     /** Applies the file's entries on the calling thread. */

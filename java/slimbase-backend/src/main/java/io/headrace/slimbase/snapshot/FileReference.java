@@ -7,12 +7,16 @@ final class FileReference {
     private final String name;
     private final long segmentNumber;
     private final long bytes;
+    /** 0: not known. */
+    private final long indexBytes;
+
     private final KeyGroupRange range;
 
-    FileReference(String name, long segmentNumber, long bytes, KeyGroupRange range) {
+    FileReference(String name, long segmentNumber, long bytes, long indexBytes, KeyGroupRange range) {
         this.name = name;
         this.segmentNumber = segmentNumber;
         this.bytes = bytes;
+        this.indexBytes = indexBytes;
         this.range = range;
     }
 
@@ -29,18 +33,23 @@ final class FileReference {
         return bytes;
     }
 
+    /** What filter and index take in memory when the file is opened for lookups, about; 0 when it is not known. */
+    long indexBytes() {
+        return indexBytes;
+    }
+
     KeyGroupRange range() {
         return range;
     }
 
     /** The same file, fewer key groups. */
     FileReference within(KeyGroupRange other) {
-        return new FileReference(name, segmentNumber, bytes, range.getIntersection(other));
+        return new FileReference(name, segmentNumber, bytes, indexBytes, range.getIntersection(other));
     }
 
-    /** The same file, its length known. */
-    FileReference ofLength(long length) {
-        return new FileReference(name, segmentNumber, length, range);
+    /** The same file, now that it is written. */
+    FileReference written(long length, long index) {
+        return new FileReference(name, segmentNumber, length, index, range);
     }
 
     /** Name in the directory of a local copy, where two ranges of one file are two files. */

@@ -11,13 +11,17 @@ import io.headrace.slimbase.registry.StateInfo;
 import io.headrace.slimbase.registry.StateKind;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Future;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.apache.flink.runtime.state.IncrementalKeyedStateHandle;
 import org.apache.flink.runtime.state.IncrementalKeyedStateHandle.HandleAndLocalPath;
 import org.apache.flink.runtime.state.IncrementalLocalKeyedStateHandle;
@@ -112,9 +116,14 @@ final class IncrementalRestore<K> {
         if (ids.isSame) {
             restored.history().addRestored(handle.getCheckpointId(), shared);
         }
+        Set<String> names = handle instanceof IncrementalLocalKeyedStateHandle ? namesIn(directory(handle)) : null;
         for (FileReference file : meta.manifest.files()) {
             FileReference ours = file.within(range);
             if (ours.range().getNumberOfKeyGroups() > 0) {
+                if (names != null && !names.contains(file.localName())) {
+                    // Flink goes on with the checkpoint itself, as it could not once the job runs.
+                    throw MetaReader.corrupt("file is missing", directory(handle).resolve(file.localName()).toString(), null);
+                }
                 jobs.add(new Job(fetcher(handle, file, ours, shared.get(file.name())), ours, ids, false));
             }
         }
@@ -205,8 +214,18 @@ final class IncrementalRestore<K> {
     }
 
     private static CheckpointFile local(IncrementalKeyedStateHandle handle, String name) {
-        Path directory = ((IncrementalLocalKeyedStateHandle) handle).getDirectoryStateHandle().getDirectory();
-        return CheckpointFile.local(directory.resolve(name));
+        return CheckpointFile.local(directory(handle).resolve(name));
+    }
+
+    private static Path directory(IncrementalKeyedStateHandle handle) {
+        return ((IncrementalLocalKeyedStateHandle) handle).getDirectoryStateHandle().getDirectory();
+    }
+
+    /** One look at the folder instead of one at each file. */
+    private static Set<String> namesIn(Path directory) throws IOException {
+        try (Stream<Path> files = Files.list(directory)) {
+            return files.map(file -> file.getFileName().toString()).collect(Collectors.toSet());
+        }
     }
 
     private void planTimers(IncrementalKeyedStateHandle handle, KeyGroupRange range, StateIds ids) throws IOException {
@@ -216,11 +235,10 @@ final class IncrementalRestore<K> {
                     byName(((IncrementalRemoteKeyedStateHandle) handle).getPrivateState()).get(Manifest.TIMERS);
             stored = timers == null ? null : CheckpointFile.stored(Manifest.TIMERS, timers);
         } else {
-            Path directory = ((IncrementalLocalKeyedStateHandle) handle).getDirectoryStateHandle().getDirectory();
-            stored = java.nio.file.Files.exists(directory.resolve(Manifest.TIMERS)) ? local(handle, Manifest.TIMERS) : null;
+            stored = Files.exists(directory(handle).resolve(Manifest.TIMERS)) ? local(handle, Manifest.TIMERS) : null;
         }
         if (stored != null) {
-            FileReference reference = new FileReference(Manifest.TIMERS, 0, 0, range);
+            FileReference reference = new FileReference(Manifest.TIMERS, 0, 0, 0, range);
             jobs.add(new Job(new FileFetcher(reference, range, stored, context.cancelRegistry()), reference, ids, true));
         }
     }

@@ -15,7 +15,9 @@ final class Manifest {
     static final String TIMERS = "timers";
 
     private static final int MAGIC = 0x534C4D4D;
-    private static final int VERSION = 1;
+    private static final int VERSION = 2;
+    /** Its rows do not say what a file's index takes. */
+    private static final int VERSION_WITHOUT_INDEX = 1;
     private static final int STATE_LIMIT = 1024;
     private static final int FILE_LIMIT = 1 << 22;
     private static final int KEY_GROUP_LIMIT = 1 << 15;
@@ -67,6 +69,7 @@ final class Manifest {
             out.writeUTF(file.name());
             out.writeLong(file.segmentNumber());
             out.writeLong(file.bytes());
+            out.writeLong(file.indexBytes());
             out.writeInt(file.range().getStartKeyGroup());
             out.writeInt(file.range().getEndKeyGroup());
         }
@@ -85,8 +88,8 @@ final class Manifest {
                         "use the newer SlimBase that wrote it",
                         null);
             }
-            require(version == VERSION, "manifest's version does not fit", source, "version=" + version);
-            return new Manifest(readStates(in, source), readFiles(in, source));
+            require(version >= VERSION_WITHOUT_INDEX, "manifest's version does not fit", source, "version=" + version);
+            return new Manifest(readStates(in, source), readFiles(in, version, source));
         } catch (EOFException e) {
             throw new SlimBaseException(
                     SlimBaseException.Kind.Corrupt, "manifest is cut off, file=`" + source + "`", "restore an older checkpoint", e);
@@ -112,7 +115,7 @@ final class Manifest {
         return states;
     }
 
-    private static List<FileReference> readFiles(DataInputView in, String source) throws IOException {
+    private static List<FileReference> readFiles(DataInputView in, int version, String source) throws IOException {
         int count = in.readInt();
         require(count >= 0 && count <= FILE_LIMIT, "manifest's count of files does not fit", source, "files=" + count);
         List<FileReference> files = new ArrayList<>();
@@ -120,14 +123,15 @@ final class Manifest {
             String name = in.readUTF();
             long number = in.readLong();
             long bytes = in.readLong();
+            long indexBytes = version == VERSION_WITHOUT_INDEX ? 0 : in.readLong();
             int first = in.readInt();
             int last = in.readInt();
             require(
-                    bytes > 0 && first >= 0 && last < KEY_GROUP_LIMIT && first <= last,
+                    bytes > 0 && indexBytes >= 0 && first >= 0 && last < KEY_GROUP_LIMIT && first <= last,
                     "manifest's file does not fit",
                     source,
-                    "row=`" + name + "`, bytes=" + bytes + ", first_key_group=" + first + ", last_key_group=" + last);
-            files.add(new FileReference(name, number, bytes, new KeyGroupRange(first, last)));
+                    "row=`" + name + "`, bytes=" + bytes + ", index_bytes=" + indexBytes + ", first_key_group=" + first + ", last_key_group=" + last);
+            files.add(new FileReference(name, number, bytes, indexBytes, new KeyGroupRange(first, last)));
         }
         return files;
     }

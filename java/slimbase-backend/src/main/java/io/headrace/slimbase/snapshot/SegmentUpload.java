@@ -1,9 +1,8 @@
 package io.headrace.slimbase.snapshot;
 
 import io.headrace.slimbase.engine.ColdFile;
-import io.headrace.slimbase.file.RecordRuns;
+import io.headrace.slimbase.file.FileStatistics;
 import io.headrace.slimbase.file.SegmentWriter;
-import io.headrace.slimbase.file.ValueFilter;
 import io.headrace.slimbase.snapshot.CheckpointResources.SegmentPart;
 import java.util.concurrent.Callable;
 import org.apache.flink.runtime.state.CheckpointedStateScope;
@@ -19,24 +18,26 @@ final class SegmentUpload implements Callable<SegmentUpload.Result> {
     static final class Result {
         final StreamStateHandle handle;
         final long bytes;
+        final long indexBytes;
 
-        Result(StreamStateHandle handle, long bytes) {
+        Result(StreamStateHandle handle, long bytes, long indexBytes) {
             this.handle = handle;
             this.bytes = bytes;
+            this.indexBytes = indexBytes;
         }
     }
 
     private final Uploader uploader;
     private final SegmentPart part;
     private final FileReference reference;
-    private final ValueFilter filter;
+    private final Descriptions descriptions;
     private final CheckpointedStateScope scope;
 
-    SegmentUpload(Uploader uploader, SegmentPart part, FileReference reference, ValueFilter filter, CheckpointedStateScope scope) {
+    SegmentUpload(Uploader uploader, SegmentPart part, FileReference reference, Descriptions descriptions, CheckpointedStateScope scope) {
         this.uploader = uploader;
         this.part = part;
         this.reference = reference;
-        this.filter = filter;
+        this.descriptions = descriptions;
         this.scope = scope;
     }
 
@@ -53,18 +54,17 @@ final class SegmentUpload implements Callable<SegmentUpload.Result> {
 
     private Result copy(ColdFile file) throws Exception {
         StreamStateHandle handle = uploader.writeFile(reference.localName(), scope, file::writeTo);
-        return new Result(handle, file.bytes());
+        return new Result(handle, handle.getStateSize(), file.memoryBytes());
     }
 
     private Result pack() throws Exception {
-        SegmentWriter writer = SegmentWriter.of(RecordRuns.of(part.view), filter);
+        SegmentWriter writer = descriptions.writer(part.view);
         if (writer.isEmpty()) {
             return null;
         }
-        long[] bytes = new long[1];
+        FileStatistics[] written = new FileStatistics[1];
         StreamStateHandle handle =
-                uploader.writeFile(
-                        reference.localName(), scope, out -> bytes[0] = writer.write(reference.segmentNumber(), out).bytes());
-        return new Result(handle, bytes[0]);
+                uploader.writeFile(reference.localName(), scope, out -> written[0] = writer.write(reference.segmentNumber(), out));
+        return new Result(handle, written[0].bytes(), written[0].indexBytes());
     }
 }

@@ -29,6 +29,7 @@ public final class SlimCheckpointStrategy<K>
     private final BackendContext<K> context;
     private final UploadHistory history;
     private final CheckpointOperation.Environment environment;
+    private final FilesInCheckpoints filesInCheckpoints;
 
     /** A strategy for a backend that was just restored, or is new. */
     public SlimCheckpointStrategy(BackendContext<K> context, RestoredState restored) {
@@ -37,6 +38,7 @@ public final class SlimCheckpointStrategy<K>
         this.environment =
                 new CheckpointOperation.Environment(
                         restored.backendUuid(), context.keyGroupRange(), history, new Transfers(), LocalFiles.of(context, restored));
+        this.filesInCheckpoints = new FilesInCheckpoints(context, history, restored.backendUuid());
     }
 
     /** For the log. */
@@ -46,6 +48,7 @@ public final class SlimCheckpointStrategy<K>
 
     @Override
     public CheckpointResources syncPrepareResources(long checkpointId) {
+        filesInCheckpoints.begun(checkpointId);
         TimerQueues timers = TimerQueues.take(context.registry());
         Descriptions descriptions = Descriptions.take(context, timers);
         SnapshotView view = context.engine().seal();
@@ -75,6 +78,7 @@ public final class SlimCheckpointStrategy<K>
     @Override
     public void notifyCheckpointComplete(long checkpointId) {
         history.complete(checkpointId);
+        filesInCheckpoints.completed(checkpointId);
     }
 
     @Override

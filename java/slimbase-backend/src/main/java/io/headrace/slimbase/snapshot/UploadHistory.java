@@ -1,6 +1,8 @@
 package io.headrace.slimbase.snapshot;
 
+import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import org.apache.flink.runtime.state.PlaceholderStreamStateHandle;
@@ -14,11 +16,15 @@ import org.apache.flink.runtime.state.StreamStateHandle;
  */
 final class UploadHistory {
     private final TreeMap<Long, Map<String, StreamStateHandle>> filesByCheckpoint = new TreeMap<>();
+    /** Where the files of the last completed checkpoint are, no placeholders. */
+    private final Map<String, StreamStateHandle> places = new HashMap<>();
+
     private long lastCompleted = -1;
 
     /** Files of a restored, hence completed, checkpoint; may be called for several handles. */
     synchronized void addRestored(long checkpointId, Map<String, StreamStateHandle> files) {
         filesByCheckpoint.computeIfAbsent(checkpointId, ignored -> new HashMap<>()).putAll(files);
+        places.putAll(files);
         lastCompleted = Math.max(lastCompleted, checkpointId);
     }
 
@@ -32,6 +38,14 @@ final class UploadHistory {
         if (checkpointId > lastCompleted && filesByCheckpoint.containsKey(checkpointId)) {
             filesByCheckpoint.headMap(checkpointId).clear();
             lastCompleted = checkpointId;
+            Map<String, StreamStateHandle> files = filesByCheckpoint.get(checkpointId);
+            files.forEach(
+                    (name, handle) -> {
+                        if (!(handle instanceof PlaceholderStreamStateHandle)) {
+                            places.put(name, handle);
+                        }
+                    });
+            places.keySet().retainAll(files.keySet());
         }
     }
 
@@ -55,5 +69,24 @@ final class UploadHistory {
                     });
         }
         return confirmed;
+    }
+
+    /** Where the files are that {@link #confirmed} names, by name. */
+    synchronized Map<String, StreamStateHandle> confirmedPlaces() {
+        Map<String, StreamStateHandle> found = new HashMap<>(places);
+        found.keySet().retainAll(confirmed().keySet());
+        return found;
+    }
+
+    /** Where checkpoints that were not completed, as far as we heard, have a file anew; newest first. */
+    synchronized List<StreamStateHandle> uploadedAnew(String name) {
+        List<StreamStateHandle> found = new ArrayList<>();
+        for (Map<String, StreamStateHandle> files : filesByCheckpoint.tailMap(lastCompleted, false).descendingMap().values()) {
+            StreamStateHandle handle = files.get(name);
+            if (handle != null && !(handle instanceof PlaceholderStreamStateHandle)) {
+                found.add(handle);
+            }
+        }
+        return found;
     }
 }

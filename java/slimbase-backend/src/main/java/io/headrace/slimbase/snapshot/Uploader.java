@@ -2,9 +2,6 @@ package io.headrace.slimbase.snapshot;
 
 import io.headrace.slimbase.engine.ColdFile;
 import io.headrace.slimbase.engine.SnapshotView;
-import io.headrace.slimbase.file.RecordRuns;
-import io.headrace.slimbase.file.SegmentWriter;
-import io.headrace.slimbase.file.ValueFilter;
 import io.headrace.slimbase.snapshot.CheckpointResources.SegmentPart;
 import java.io.IOException;
 import java.io.OutputStream;
@@ -53,8 +50,8 @@ final class Uploader implements AutoCloseable {
         this.view = view;
     }
 
-    SegmentUpload upload(SegmentPart part, FileReference reference, ValueFilter filter, CheckpointedStateScope scope) {
-        return new SegmentUpload(this, part, reference, filter, scope);
+    SegmentUpload upload(SegmentPart part, FileReference reference, Descriptions descriptions, CheckpointedStateScope scope) {
+        return new SegmentUpload(this, part, reference, descriptions, scope);
     }
 
     /** Nothing more is read of the segment. */
@@ -127,12 +124,12 @@ final class Uploader implements AutoCloseable {
     }
 
     /** The local copy of a file that is used again: linked, or packed once more when this machine has none. */
-    void copyLocally(SegmentPart part, FileReference reference, ValueFilter filter) {
+    void copyLocally(SegmentPart part, FileReference reference, Descriptions descriptions) {
         ColdFile file = part.view.read();
         local.linkOrWrite(
                 reference.localName(),
                 file == null
-                        ? out -> SegmentWriter.of(RecordRuns.of(part.view), filter).write(reference.segmentNumber(), out)
+                        ? out -> descriptions.writer(part.view).write(reference.segmentNumber(), out)
                         : file::writeTo);
     }
 

@@ -23,6 +23,7 @@ import org.apache.flink.runtime.checkpoint.CheckpointType;
 import org.apache.flink.runtime.checkpoint.SavepointType;
 import org.apache.flink.runtime.checkpoint.SnapshotType;
 import org.apache.flink.runtime.state.CheckpointStorageLocationReference;
+import org.apache.flink.runtime.state.AbstractStateBackend;
 import org.apache.flink.runtime.state.KeyedStateHandle;
 import org.apache.flink.runtime.state.VoidNamespace;
 import org.apache.flink.runtime.state.hashmap.HashMapStateBackend;
@@ -98,9 +99,10 @@ class DifferentialTest {
         subjects.add(new Subject<>("rocksdb", new EmbeddedRocksDBStateBackend(true), keySerializer, clock, dir("rocksdb", seed)));
         subjects.add(new Subject<>("slimbase", SuiteBackends.slimBase(NativeMode.AUTO), keySerializer, clock, dir("slimbase", seed)));
         subjects.add(new Subject<>("slimbase-java", SuiteBackends.slimBase(NativeMode.OFF, LITTLE), keySerializer, clock, dir("slimbase-java", seed)));
-        subjects.add(
-                new Subject<>(
-                        "slimbase-files", SuiteBackends.slimBase(NativeMode.AUTO), keySerializer, clock, dir("slimbase-files", seed), HARDLY_ANY));
+        // With odd seeds files that a completed checkpoint has are read from there.
+        AbstractStateBackend inFiles =
+                seed % 2 == 0 ? SuiteBackends.slimBase(NativeMode.AUTO) : SuiteBackends.leavingFilesInCheckpoints(MemorySize.ofMebiBytes(64));
+        subjects.add(new Subject<>("slimbase-files", inFiles, keySerializer, clock, dir("slimbase-files", seed), HARDLY_ANY));
         try {
             new Run<>(subjects, keys, seed).all();
         } finally {

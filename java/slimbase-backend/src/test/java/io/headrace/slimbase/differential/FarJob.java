@@ -3,7 +3,9 @@ package io.headrace.slimbase.differential;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.headrace.slimbase.SlimBaseOptions.NativeMode;
+import io.headrace.slimbase.faults.FilesBelow;
 import io.headrace.slimbase.suites.SuiteBackends;
+import java.io.File;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
@@ -17,6 +19,7 @@ import org.apache.flink.api.common.state.ValueState;
 import org.apache.flink.api.common.typeutils.base.LongSerializer;
 import org.apache.flink.core.fs.Path;
 import org.apache.flink.runtime.checkpoint.CheckpointOptions;
+import org.apache.flink.runtime.state.AbstractStateBackend;
 import org.apache.flink.runtime.state.IncrementalRemoteKeyedStateHandle;
 import org.apache.flink.runtime.state.KeyedStateHandle;
 import org.apache.flink.runtime.state.StreamStateHandle;
@@ -38,11 +41,16 @@ final class FarJob implements AutoCloseable {
 
     /** Starts with two subtasks and no state. */
     FarJob(String location, long seed) throws Exception {
+        this(location, seed, SuiteBackends.slimBase(NativeMode.AUTO));
+    }
+
+    /** On a backend of the caller's. */
+    FarJob(String location, long seed, AbstractStateBackend backend) throws Exception {
         random = new Random(seed);
         subject =
                 new Subject<>(
                         "slimbase-far",
-                        SuiteBackends.slimBase(NativeMode.AUTO),
+                        backend,
                         LongSerializer.INSTANCE,
                         new MockTtlTimeProvider(),
                         location,
@@ -150,6 +158,16 @@ final class FarJob implements AutoCloseable {
     /** A gauge's sum over the subtasks. */
     long gauge(String name) {
         return subject.subtasks().stream().mapToLong(subtask -> subtask.gauges.number(name)).sum();
+    }
+
+    /** Files of state on this machine. */
+    List<String> localFiles() throws Exception {
+        List<String> found = new ArrayList<>();
+        for (Subject.Subtask<Long> subtask : subject.subtasks()) {
+            File folder = subtask.environment.getIOManager().getSpillingDirectories()[0];
+            FilesBelow.of(folder.toPath()).keySet().stream().map(java.nio.file.Path::toString).filter(path -> path.endsWith(".slim")).forEach(found::add);
+        }
+        return found;
     }
 
     @Override

@@ -7,7 +7,7 @@ import org.apache.flink.metrics.MetricGroup;
 import org.apache.flink.metrics.groups.UnregisteredMetricsGroup;
 
 /** A metric group that remembers gauges by name, whatever group they are in. */
-final class Gauges extends UnregisteredMetricsGroup {
+public final class Gauges extends UnregisteredMetricsGroup {
     private final Map<String, Gauge<?>> gauges = new ConcurrentHashMap<>();
 
     @Override
@@ -21,7 +21,8 @@ final class Gauges extends UnregisteredMetricsGroup {
         return gauge;
     }
 
-    long number(String name) {
+    /** What the gauge says now. */
+    public long number(String name) {
         return ((Number) gauges.get(name).getValue()).longValue();
     }
 }

@@ -6,11 +6,15 @@ import static org.assertj.core.api.Assertions.catchThrowable;
 import io.headrace.slimbase.engine.SlimBaseException;
 import java.nio.file.Path;
 import java.util.Set;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import org.apache.flink.configuration.Configuration;
 import org.apache.flink.core.fs.FileSystem;
 import org.apache.flink.util.ExceptionUtils;
 import org.apache.hadoop.hdfs.HdfsConfiguration;
 import org.apache.hadoop.hdfs.MiniDFSCluster;
+import org.apache.hadoop.hdfs.server.datanode.DataNode;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
@@ -26,12 +30,14 @@ import org.junit.jupiter.api.io.TempDir;
 class HdfsCheckpointsTest {
     private static final long SEED = 20_261_126;
     private static final int DATA_NODES = 2;
+    private static final String READ_LIMIT = "dfs.datanode.data.read.bandwidthPerSec";
     private static final long READ_BYTES_PER_S = 1 << 20;
 
     @TempDir static Path folder;
     private static MiniDFSCluster cluster;
     private static int jobs;
 
+    private final ExecutorService beside = Executors.newSingleThreadExecutor();
     private FarJob job;
 
     @BeforeAll
@@ -40,7 +46,7 @@ class HdfsCheckpointsTest {
         config.set(MiniDFSCluster.HDFS_MINIDFS_BASEDIR, folder.toString());
         config.setInt("dfs.replication", DATA_NODES);
         // Slow enough that the job still reads from the checkpoint when a DataNode stops.
-        config.setLong("dfs.datanode.data.read.bandwidthPerSec", READ_BYTES_PER_S);
+        config.setLong(READ_LIMIT, READ_BYTES_PER_S);
         cluster = new MiniDFSCluster.Builder(config).numDataNodes(DATA_NODES).build();
         cluster.waitActive();
         Configuration flink = new Configuration();
@@ -66,7 +72,15 @@ class HdfsCheckpointsTest {
 
     @AfterEach
     void stop() throws Exception {
+        beside.shutdownNow();
         job.close();
+    }
+
+    /** DataNodes give as fast as they can from here on. */
+    private static void liftReadLimit() throws Exception {
+        for (DataNode node : cluster.getDataNodes()) {
+            node.reconfigureProperty(READ_LIMIT, "0");
+        }
     }
 
     /** Checkpoints share files; a DataNode that stops while lookups read changes nothing; the NameNode restarts. */
@@ -78,10 +92,14 @@ class HdfsCheckpointsTest {
         assertThat(job.checkpoint()).as("files that two checkpoints share").isNotEmpty();
         job.restore(3);
         long fetches = job.gauge("rangeFetches");
-        cluster.stopDataNode(0);
-        job.verify("a DataNode less", FarJob.KEYS / 100);
+        // It takes seconds to stop, since it reads to the end what it has begun.
+        Future<?> stopping = beside.submit(() -> cluster.stopDataNode(0));
+        job.verify("a DataNode stops", FarJob.KEYS / 200);
+        stopping.get();
+        job.verify("a DataNode less", FarJob.KEYS / 200);
         assertThat(job.gauge("rangeFetches")).as("ranges fetched since").isGreaterThan(fetches);
         assertThat(job.gauge("restoredFilesLeft")).as("files not yet copied").isPositive();
+        liftReadLimit();
         job.verify("a DataNode less");
         job.change(FarJob.KEYS / 20);
         cluster.restartNameNode();
@@ -90,14 +108,18 @@ class HdfsCheckpointsTest {
         job.verify("restored with 1");
     }
 
-    /** With no DataNode left a restore is Unavailable, with the file, where it is and the position. */
+    /** With no DataNode left what a restored job reads is Unavailable, with the file, where it is and the position. */
     @Test
     @Order(2)
     void noDataNodeIsLeft() throws Exception {
         job.checkpoint();
         Set<String> files = job.files();
         cluster.shutdownDataNodes();
-        Throwable thrown = catchThrowable(() -> job.restore(2));
+        Throwable thrown = catchThrowable(
+                        () -> {
+                            job.restore(2);
+                            job.verify("without DataNodes");
+                        });
         SlimBaseException e =
                 ExceptionUtils.findThrowable(thrown, SlimBaseException.class)
                         .orElseThrow(() -> new AssertionError("no SlimBaseException, but " + thrown, thrown));

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.catchThrowable;
 
 import io.headrace.slimbase.engine.SlimBaseException;
+import io.headrace.slimbase.suites.SuiteBackends;
 import java.io.File;
 import java.net.URI;
 import java.net.URL;
@@ -13,6 +14,7 @@ import java.util.Properties;
 import java.util.Set;
 import org.apache.flink.configuration.Configuration;
 import org.apache.flink.configuration.CoreOptions;
+import org.apache.flink.configuration.MemorySize;
 import org.apache.flink.core.fs.FileSystem;
 import org.apache.flink.core.plugin.DefaultPluginManager;
 import org.apache.flink.core.plugin.PluginDescriptor;
@@ -167,6 +169,48 @@ class S3CheckpointsTest {
         assertThat(files).anySatisfy(file -> assertThat(e.getMessage()).contains(file));
     }
 
+    /**
+     * Files stay in the checkpoint storage: once checkpoints have them all, none is on this machine, before and after a restore; what is written is here
+     * until the next one has it.
+     */
+    @Test
+    void filesStayInCheckpoints() throws Exception {
+        job.close();
+        job =
+                new FarJob(
+                        "s3://" + BUCKET + "/job-" + jobs++,
+                        SEED,
+                        SuiteBackends.leavingFilesInCheckpoints(MemorySize.ofMebiBytes(64)));
+        job.fill();
+        assertThat(job.localFiles()).isNotEmpty();
+        checkpointUntilNothingIsHere();
+        network.latencyMs = 2;
+        network.errorShare = 0.02;
+        job.verify("left in checkpoints", FarJob.KEYS / 4);
+        assertThat(job.gauge("rangeFetches")).as("ranges fetched").isPositive();
+        job.change(FarJob.KEYS / 4);
+        job.verify("some here, some there", FarJob.KEYS / 4);
+        checkpointUntilNothingIsHere();
+        job.restore(3);
+        assertThat(job.gauge("restoredFilesLeft")).isZero();
+        job.verify("restored with 3");
+        assertThat(job.localFiles()).isEmpty();
+        job.change(FarJob.KEYS / 20);
+        assertThat(job.checkpoint()).as("files shared over a restore").isNotEmpty();
+        job.restore(1);
+        job.verify("restored with 1");
+    }
+
+    private void checkpointUntilNothingIsHere() throws Exception {
+        Waiting.until(
+                "all files are in a completed checkpoint, and merging has ended",
+                () -> {
+                    job.verify("between checkpoints", 50);
+                    job.checkpoint();
+                    return job.localFiles().isEmpty();
+                });
+    }
+
     /** A restore without claim: once all files are copied, the checkpoint may go. */
     @Test
     void checkpointGoesAfterTheCopy() throws Exception {
@@ -179,12 +223,17 @@ class S3CheckpointsTest {
         job.verify("without its checkpoint");
     }
 
-    /** A file that is gone is Corrupt when the job is restored. */
+    /** A file that is gone is Corrupt when the restored job reads it. */
     @Test
     void missingFile() throws Exception {
         job.checkpoint();
         job.deleteFiles();
-        SlimBaseException e = failureOf(() -> job.restore(2));
+        SlimBaseException e =
+                failureOf(
+                        () -> {
+                            job.restore(2);
+                            job.verify("files are gone");
+                        });
         assertThat(e.kind()).isEqualTo(SlimBaseException.Kind.Corrupt);
         assertThat(e.getMessage()).contains("file is missing");
     }

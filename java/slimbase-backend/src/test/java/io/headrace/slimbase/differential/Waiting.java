@@ -1,7 +1,7 @@
 package io.headrace.slimbase.differential;
 
+import java.util.concurrent.Callable;
 import java.util.concurrent.TimeUnit;
-import java.util.function.BooleanSupplier;
 
 /** Waits for what other threads do. */
 final class Waiting {
@@ -10,9 +10,9 @@ final class Waiting {
 
     private Waiting() {}
 
-    static void until(String what, BooleanSupplier condition) throws InterruptedException {
+    static void until(String what, Callable<Boolean> condition) throws Exception {
         long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(LIMIT_S);
-        while (!condition.getAsBoolean()) {
+        while (!condition.call()) {
             if (System.nanoTime() > end) {
                 throw new AssertionError("waited " + LIMIT_S + " s in vain until " + what);
             }

@@ -59,6 +59,8 @@ final class MapColdStore implements ColdStore {
         final TreeMap<FileKey, List<Piece>> entries;
         private final long number;
         private final Set<Long> filter = new HashSet<>();
+        private final long bytes;
+        private final long tombstoneBytes;
         private Object tag;
         private final AtomicInteger readers = new AtomicInteger();
         boolean closed;
@@ -67,6 +69,8 @@ final class MapColdStore implements ColdStore {
             this.number = number;
             this.entries = entries;
             entries.keySet().forEach(key -> filter.add(key.hash & 0x3FF));
+            bytes = entries.values().stream().flatMap(List::stream).mapToLong(piece -> piece.value.length + 30).sum();
+            tombstoneBytes = 30 * entries.values().stream().flatMap(List::stream).filter(piece -> piece.flags == 1).count();
         }
 
         @Override
@@ -86,7 +90,17 @@ final class MapColdStore implements ColdStore {
 
         @Override
         public long bytes() {
-            return entries.values().stream().flatMap(List::stream).mapToLong(piece -> piece.value.length + 30).sum();
+            return bytes;
+        }
+
+        @Override
+        public int meanEntryBytes(int identity) {
+            return (int) (bytes() / Math.max(1, entries.size()));
+        }
+
+        @Override
+        public long tombstoneBytes() {
+            return tombstoneBytes;
         }
 
         @Override
@@ -289,7 +303,7 @@ final class MapColdStore implements ColdStore {
     }
 
     @Override
-    public Future<List<ColdFile>> merge(List<ColdFile> files, boolean oldest, LongSupplier numbers) {
+    public Future<List<ColdFile>> merge(List<ColdFile> files, List<ColdFile> witnesses, boolean oldest, LongSupplier numbers) {
         return soon(() -> {
             TreeMap<FileKey, List<Piece>> merged = new TreeMap<>();
             for (ColdFile file : files) {
@@ -298,6 +312,13 @@ final class MapColdStore implements ColdStore {
                         merged.put(key, new ArrayList<>(pieces));
                     } else {
                         merged.computeIfAbsent(key, ignored -> new ArrayList<>()).addAll(pieces);
+                    }
+                });
+            }
+            for (ColdFile file : witnesses) {
+                ((MapColdFile) file).entries.forEach((key, pieces) -> {
+                    if ((pieces.get(0).flags & 2) == 0) {
+                        merged.remove(key);
                     }
                 });
             }
@@ -323,6 +344,14 @@ final class MapColdStore implements ColdStore {
             }
             return out;
         });
+    }
+
+    @Override
+    public void mergeRate(double bytesPerS) {}
+
+    @Override
+    public boolean hasExpired(ColdFile file) {
+        return ((MapColdFile) file).entries.values().stream().flatMap(List::stream).allMatch(piece -> piece.flags == 1);
     }
 
     @Override

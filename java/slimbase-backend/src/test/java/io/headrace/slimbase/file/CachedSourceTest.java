@@ -18,9 +18,11 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -226,6 +228,63 @@ class CachedSourceTest {
                 reader.get();
             }
             threads.shutdown();
+        }
+    }
+
+    /** What will be needed is fetched on several connections at once, each of which here waits for the others; who reads it fetches nothing again. */
+    @Test
+    void fetchesAheadTogether() throws Exception {
+        byte[] bytes = content(10, 9 * EXTENT);
+        FaultySource remote = new FaultySource("a", bytes);
+        CountDownLatch together = new CountDownLatch(3);
+        try (ExtentCache cache = cache(20)) {
+            CachedSource source =
+                    new CachedSource(
+                            "a",
+                            bytes.length,
+                            () -> {
+                                together.countDown();
+                                await(together);
+                                return remote;
+                            },
+                            cache,
+                            pauses::add);
+            int[] wanted = {8 * EXTENT + 5, 4 * EXTENT, EXTENT + 77};
+            for (int position : wanted) {
+                source.willNeed(position, 10);
+                source.willNeed(position, 10);
+            }
+            await(together);
+            for (int position : wanted) {
+                assertArrayEquals(Arrays.copyOfRange(bytes, position, position + 10), read(source, position, 10));
+            }
+            assertEquals(0, source.requests());
+            assertEquals(3, remote.positions.size());
+            assertEquals(3L * EXTENT, source.bytesFetched());
+        }
+    }
+
+    /** What could not be fetched ahead is fetched when it is read, with tries again. */
+    @Test
+    void fetchAheadFails() throws Exception {
+        byte[] bytes = content(11, 2 * EXTENT);
+        FaultySource remote = new FaultySource("a", bytes);
+        try (ExtentCache cache = cache(20)) {
+            CachedSource source = over(remote, cache);
+            remote.failures = 2;
+            source.willNeed(EXTENT, 10);
+            assertArrayEquals(Arrays.copyOfRange(bytes, EXTENT, EXTENT + 10), read(source, EXTENT, 10));
+            assertEquals(3, remote.positions.size());
+            source.close();
+            source.willNeed(0, 10);
+        }
+    }
+
+    private static void await(CountDownLatch latch) throws IOException {
+        try {
+            assertTrue(latch.await(30, TimeUnit.SECONDS), "fetches wait for each other");
+        } catch (InterruptedException e) {
+            throw new IOException(e);
         }
     }
 

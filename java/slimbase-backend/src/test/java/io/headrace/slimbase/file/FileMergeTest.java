@@ -1,6 +1,7 @@
 package io.headrace.slimbase.file;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -12,6 +13,8 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import java.util.Set;
+import java.util.TreeSet;
 import java.util.concurrent.CancellationException;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
@@ -64,6 +67,32 @@ class FileMergeTest {
         return files;
     }
 
+    /** Files of one run follow each other: none is read before the stream comes to it, and each gives its buffers back when it has passed. */
+    @Test
+    void oneFileOfARunAtATime() throws Exception {
+        RandomFile model = RandomFile.plain(3, 20_000);
+        byte[] file = model.write();
+        int[] groups = model.keys().stream().mapToInt(key -> key.keyGroup).distinct().sorted().toArray();
+        int half = groups[groups.length / 2];
+        List<FaultySource> sources = List.of(new FaultySource("in-0", file), new FaultySource("in-1", file));
+        // The newer one has the first key groups.
+        List<EntryCursor> cursors =
+                List.of(
+                        new EntryCursor(SegmentReader.open(sources.get(0)), half, ALL),
+                        new EntryCursor(SegmentReader.open(sources.get(1)), 0, half - 1));
+        long entries = 0;
+        try (MergedEntries merged = new MergedEntries(cursors)) {
+            while (merged.next()) {
+                entries++;
+                boolean isInFirst = merged.keyGroup() < half;
+                assertEquals(isInFirst, cursors.get(0).bytesRead() == 0);
+                assertEquals(!isInFirst, sources.get(1).isClosed);
+            }
+        }
+        assertEquals(model.entryCount(), entries);
+        assertTrue(sources.get(0).isClosed);
+    }
+
     /** All files merged, and nothing older exists: what is left is the map that they give when applied in order, without tombstones and pieces. */
     @Test
     void mergeOfEverything() throws Exception {
@@ -103,6 +132,58 @@ class FileMergeTest {
             long read = files.subList(from, to).stream().mapToLong(file -> file.length).sum();
             assertTrue(result.bytesRead() > 0 && result.bytesRead() < read, result.bytesRead() + " of " + read);
         }
+    }
+
+    /**
+     * Newer files, any of them, witness what is dead in those that are merged, and stay: the map is the same, and of a key that a witness has whole or deleted
+     * nothing is left in what was merged.
+     */
+    @Test
+    void mergeBesideWitnesses() throws Exception {
+        int freed = 0;
+        for (int seed = 200; seed < 260; seed++) {
+            Random random = new Random(seed);
+            List<byte[]> files = write(new MergeModel(seed, 7).layers);
+            int from = random.nextInt(4);
+            int to = from + 1 + random.nextInt(3);
+            List<byte[]> witnesses = new ArrayList<>();
+            for (byte[] newer : files.subList(to, 7)) {
+                if (random.nextBoolean()) {
+                    witnesses.add(newer);
+                }
+            }
+            MergeResult result =
+                    merge().oldest(from == 0).sizes(5000, FileMerge.JOIN_LIMIT).merge(cursors(files.subList(from, to)), cursors(witnesses));
+            List<byte[]> merged = read(result);
+            List<byte[]> after = new ArrayList<>(files.subList(0, from));
+            after.addAll(merged);
+            after.addAll(files.subList(to, 7));
+            assertEquals(MergeModel.apply(files), MergeModel.apply(after), "seed=" + seed);
+            Set<RandomFile.Key> dead = new TreeSet<>();
+            for (byte[] witness : witnesses) {
+                dead.addAll(keysWithBase(witness));
+            }
+            for (byte[] file : merged) {
+                for (RandomFile.Key key : RandomFile.keysOf(FileSources.bytes("merged", file))) {
+                    assertFalse(dead.contains(key), "seed=" + seed + " has a dead key");
+                }
+            }
+            freed += dead.size();
+        }
+        assertTrue(freed > 1_000, "witnesses have " + freed + " keys");
+    }
+
+    /** Keys of which the file has a whole value or a tombstone: what is older is dead. */
+    private static Set<RandomFile.Key> keysWithBase(byte[] file) throws IOException {
+        Set<RandomFile.Key> keys = new TreeSet<>();
+        try (EntryCursor entries = new EntryCursor(SegmentReader.open(FileSources.bytes("witness", file)), 0, ALL)) {
+            while (entries.next()) {
+                if ((entries.flags() & FileFormat.ENTRY_CHAINED) == 0) {
+                    keys.add(new RandomFile.Key(entries.keyGroup(), entries.identity(), Entries.bytes(entries.keyAddress(), entries.keyLength())));
+                }
+            }
+        }
+        return keys;
     }
 
     /** Key groups are not split over files, and cursors of a range give just that range. */

@@ -170,7 +170,7 @@ class SegmentFileTest {
     @Test
     void newerVersionIsUnsupported() throws Exception {
         byte[] inHeader = sample(4);
-        inHeader[8] = 3;
+        inHeader[8] = 4;
         byte[] inTrailer = sample(4);
         inTrailer[inTrailer.length - 16] = 9;
         for (byte[] file : List.of(inHeader, inTrailer)) {

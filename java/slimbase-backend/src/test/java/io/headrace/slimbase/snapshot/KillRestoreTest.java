@@ -1,5 +1,6 @@
 package io.headrace.slimbase.snapshot;
 
+import io.headrace.slimbase.SlimBaseOptions;
 import io.headrace.slimbase.SlimBaseStateBackend;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -7,11 +8,13 @@ import java.util.List;
 import java.util.Random;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.RunnableFuture;
+import org.apache.flink.configuration.Configuration;
+import org.apache.flink.configuration.MemorySize;
 import org.apache.flink.runtime.state.KeyedStateHandle;
 import org.apache.flink.runtime.state.SnapshotResult;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.ValueSource;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /** Random lives of a job: checkpoints that complete, are aborted, fail or are cut short by a kill; then a restore at another parallelism. */
 class KillRestoreTest {
@@ -26,8 +29,13 @@ class KillRestoreTest {
 
     /** After 100 kills and restores the state is right each time, no file is missing and none is left over. */
     @ParameterizedTest
-    @ValueSource(longs = {Subtask.MEMORY_BYTES, HARDLY_ANY_BYTES})
-    void hundredCycles(long memoryBytes) throws Exception {
+    @CsvSource({Subtask.MEMORY_BYTES + ", false", HARDLY_ANY_BYTES + ", false", HARDLY_ANY_BYTES + ", true"})
+    void hundredCycles(long memoryBytes, boolean leavesFilesInCheckpoints) throws Exception {
+        Configuration config = new Configuration();
+        if (leavesFilesInCheckpoints) {
+            config.set(SlimBaseOptions.CHECKPOINT_FILES_CACHE, MemorySize.ofMebiBytes(64));
+        }
+        SlimBaseStateBackend factory = new SlimBaseStateBackend().configure(config, getClass().getClassLoader());
         long seed = 20_261_125;
         Random random = new Random(seed);
         TestJobManager manager = new TestJobManager(folder, 2, 300);
@@ -37,7 +45,7 @@ class KillRestoreTest {
             int parallelism = 1 + random.nextInt(4);
             try (TestJob job =
                     new TestJob(
-                            new SlimBaseStateBackend(), parallelism, manager.handlesForRestore(), model, random, null, memoryBytes)) {
+                            factory, parallelism, manager.handlesForRestore(), model, random, null, memoryBytes)) {
                 if (cycle % 5 == 0) {
                     job.verify(where);
                 }

@@ -1,5 +1,6 @@
 package io.headrace.slimbase.snapshot;
 
+import io.headrace.slimbase.differential.Gauges;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
@@ -7,6 +8,8 @@ import java.util.Map;
 import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.concurrent.RunnableFuture;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.apache.flink.api.common.JobID;
 import org.apache.flink.api.common.state.ListState;
 import org.apache.flink.api.common.state.ListStateDescriptor;
@@ -19,10 +22,10 @@ import org.apache.flink.api.common.typeutils.base.LongSerializer;
 import org.apache.flink.api.common.typeutils.base.StringSerializer;
 import org.apache.flink.core.execution.SavepointFormatType;
 import org.apache.flink.core.fs.CloseableRegistry;
-import org.apache.flink.metrics.groups.UnregisteredMetricsGroup;
 import org.apache.flink.runtime.checkpoint.CheckpointOptions;
 import org.apache.flink.runtime.checkpoint.CheckpointType;
 import org.apache.flink.runtime.checkpoint.SavepointType;
+import org.apache.flink.runtime.io.disk.iomanager.IOManager;
 import org.apache.flink.runtime.operators.testutils.MockEnvironment;
 import org.apache.flink.runtime.operators.testutils.MockEnvironmentBuilder;
 import org.apache.flink.runtime.state.AbstractKeyedStateBackend;
@@ -59,6 +62,7 @@ final class Subtask implements AutoCloseable {
 
     final AbstractKeyedStateBackend<Integer> backend;
     final MockEnvironment environment;
+    final Gauges gauges = new Gauges();
     private final KeyGroupedInternalPriorityQueue<TimerHeapInternalTimer<Integer, VoidNamespace>> timers;
 
     Subtask(StateBackend factory, KeyGroupRange range, Collection<KeyedStateHandle> handles, LocalRecoveryConfig local)
@@ -70,16 +74,28 @@ final class Subtask implements AutoCloseable {
     Subtask(
             StateBackend factory, KeyGroupRange range, Collection<KeyedStateHandle> handles, LocalRecoveryConfig local, long memoryBytes)
             throws Exception {
+        this(factory, range, handles, local, memoryBytes, null);
+    }
+
+    /** With its temporary files in a folder of the caller's, unless that is null. */
+    Subtask(
+            StateBackend factory,
+            KeyGroupRange range,
+            Collection<KeyedStateHandle> handles,
+            LocalRecoveryConfig local,
+            long memoryBytes,
+            IOManager temporary)
+            throws Exception {
         TestTaskStateManagerBuilder stateManager = TestTaskStateManager.builder();
         if (local != null) {
             stateManager.setLocalRecoveryConfig(local);
         }
-        environment =
+        MockEnvironmentBuilder builder =
                 new MockEnvironmentBuilder()
                         .setManagedMemorySize(memoryBytes)
                         .setMaxParallelism(MAX_PARALLELISM)
-                        .setTaskStateManager(stateManager.build())
-                        .build();
+                        .setTaskStateManager(stateManager.build());
+        environment = (temporary == null ? builder : builder.setIOManager(temporary)).build();
         try {
             backend =
                     (AbstractKeyedStateBackend<Integer>)
@@ -93,7 +109,7 @@ final class Subtask implements AutoCloseable {
                                             range,
                                             environment.getTaskKvStateRegistry(),
                                             TtlTimeProvider.DEFAULT,
-                                            new UnregisteredMetricsGroup(),
+                                            gauges,
                                             (name, value) -> {},
                                             handles,
                                             new CloseableRegistry(),
@@ -189,6 +205,13 @@ final class Subtask implements AutoCloseable {
             entries.forEach(entry -> content.map.put(entry.getKey(), entry.getValue()));
         }
         return content;
+    }
+
+    /** Keys that have a value, by a walk. */
+    List<Integer> keysWithValue() {
+        try (Stream<Integer> keys = backend.getKeys(VALUE.getName(), VoidNamespace.INSTANCE)) {
+            return keys.collect(Collectors.toList());
+        }
     }
 
     TreeSet<String> timers() throws Exception {

@@ -9,9 +9,9 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.TreeMap;
 import java.util.TreeSet;
+import java.util.concurrent.ConcurrentSkipListMap;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
-import org.apache.flink.core.fs.local.LocalFileSystem;
 import org.apache.flink.runtime.state.CheckpointStreamFactory;
 import org.apache.flink.runtime.state.IncrementalRemoteKeyedStateHandle;
 import org.apache.flink.runtime.state.KeyedStateHandle;
@@ -45,25 +45,44 @@ final class TestJobManager {
     private final Path folder;
     private final int retained;
     private final int inlineLimit;
+    private final String scheme;
     private SharedStateRegistry registry = new SharedStateRegistryImpl();
-    private final TreeMap<Long, Completed> completed = new TreeMap<>();
+    private final ConcurrentSkipListMap<Long, Completed> completed = new ConcurrentSkipListMap<>();
 
     /** Files of up to `inlineLimit` bytes go into the handle itself. */
     TestJobManager(Path folder, int retained, int inlineLimit) throws IOException {
+        this(folder, retained, inlineLimit, "file");
+    }
+
+    /** With the folder under another scheme of Flink's than that of local files. */
+    TestJobManager(Path folder, int retained, int inlineLimit, String scheme) throws IOException {
         this.folder = folder;
         this.retained = retained;
         this.inlineLimit = inlineLimit;
+        this.scheme = scheme;
         Files.createDirectories(folder.resolve("shared"));
     }
 
     CheckpointStreamFactory streams(long id) throws IOException {
-        Path exclusive = Files.createDirectories(folder.resolve("chk-" + id));
+        return streams(id, WRITE_BUFFER);
+    }
+
+    CheckpointStreamFactory streams(long id, int bufferBytes) throws IOException {
+        org.apache.flink.core.fs.Path shared = under(folder.resolve("shared"));
         return new FsCheckpointStreamFactory(
-                LocalFileSystem.getSharedInstance(),
-                new org.apache.flink.core.fs.Path(exclusive.toUri()),
-                new org.apache.flink.core.fs.Path(folder.resolve("shared").toUri()),
-                inlineLimit,
-                WRITE_BUFFER);
+                shared.getFileSystem(), under(Files.createDirectories(folder.resolve("chk-" + id))), shared, inlineLimit, bufferBytes);
+    }
+
+    private org.apache.flink.core.fs.Path under(Path path) {
+        return new org.apache.flink.core.fs.Path(scheme + "://" + path);
+    }
+
+    /** Another one that knows the completed checkpoints that this one knows now. Any thread. */
+    TestJobManager successor() throws Exception {
+        TestJobManager successor = new TestJobManager(folder, retained, inlineLimit, scheme);
+        successor.completed.putAll(completed);
+        successor.restart();
+        return successor;
     }
 
     static <T extends java.io.Serializable> T overTheWire(T object) throws Exception {

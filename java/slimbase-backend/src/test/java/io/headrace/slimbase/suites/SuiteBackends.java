@@ -38,6 +38,13 @@ public final class SuiteBackends {
         return new SlimBaseStateBackend().configure(config, SuiteBackends.class.getClassLoader());
     }
 
+    /** Files that a completed checkpoint has stay there. */
+    public static SlimBaseStateBackend leavingFilesInCheckpoints(MemorySize cache) {
+        Configuration config = new Configuration();
+        config.set(SlimBaseOptions.CHECKPOINT_FILES_CACHE, cache);
+        return new SlimBaseStateBackend().configure(config, SuiteBackends.class.getClassLoader());
+    }
+
     /** A keyed backend of any kind, restored from the handles. */
     public static <K> AbstractKeyedStateBackend<K> keyed(
             AbstractStateBackend backend,

@@ -2,46 +2,36 @@ package io.headrace.statebench.join;
 
 import io.headrace.statebench.Arguments;
 import io.headrace.statebench.Json;
-import java.lang.reflect.Constructor;
+import java.io.Serializable;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import org.apache.flink.api.common.eventtime.WatermarkStrategy;
-import org.apache.flink.api.common.serialization.SerializerConfigImpl;
 import org.apache.flink.api.common.typeinfo.TypeInformation;
 import org.apache.flink.api.common.typeinfo.Types;
-import org.apache.flink.api.common.typeutils.TypeSerializer;
-import org.apache.flink.api.java.functions.KeySelector;
-import org.apache.flink.api.java.tuple.Tuple3;
+import org.apache.flink.api.java.tuple.Tuple2;
 import org.apache.flink.configuration.Configuration;
 import org.apache.flink.configuration.MemorySize;
 import org.apache.flink.configuration.TaskManagerOptions;
 import org.apache.flink.connector.datagen.source.DataGeneratorSource;
 import org.apache.flink.streaming.api.datastream.DataStream;
 import org.apache.flink.streaming.api.environment.StreamExecutionEnvironment;
-import org.apache.flink.streaming.api.functions.co.ProcessJoinFunction;
 import org.apache.flink.streaming.api.functions.sink.v2.DiscardingSink;
-import org.apache.flink.streaming.api.operators.TwoInputStreamOperator;
 import org.apache.flink.streaming.api.transformations.TwoInputTransformation;
-import org.apache.flink.util.Collector;
-import org.apache.flink.util.OutputTag;
 
 /**
  * One fork of the interval join's bench: a job in a MiniCluster whose one key has many left rows; then right rows come, each of which joins
  * with a share of them. Prints one JSON object: how long each right row took in the operator.
  *
- * <p>`--operator CLASS --rows N --in-range N --probes N --checked N --warm-ms N --measure-ms N --folder PATH --managed-bytes N --conf KEY=VALUE ...`. The
- * operator's class has the constructor of Flink's IntervalJoinOperator. The first `checked` right rows are the same in every fork, and so must
+ * <p>`--operator CLASS|sql [--sql-by-range 1] --rows N --in-range N --probes N --checked N --warm-ms N --measure-ms N --folder PATH --managed-bytes N --conf KEY=VALUE ...`. The
+ * operator's class has the constructor of Flink's IntervalJoinOperator; `sql` is SQL's join, by range as the platform makes it when told. The first `checked` right rows are the same in every fork, and so must
  * be the hash of their results. Measured are at least `probes` right rows and `measure-ms`, after `warm-ms`.
  */
 public final class JoinBench {
-    private static final long KEY = 7;
     private static final long FIRST_MS = 1_700_000_000_000L;
     /** Left rows lie this far apart. */
     private static final long STEP_MS = 10;
 
-    private static final String PAYLOAD = "x".repeat(100);
-    private static final TypeInformation<Tuple3<Long, Long, String>> ROW = Types.TUPLE(Types.LONG, Types.LONG, Types.STRING);
-    private static final KeySelector<Tuple3<Long, Long, String>, Long> BY_KEY = row -> row.f0;
+    private static final TypeInformation<Tuple2<Long, Long>> NUMBER_AND_TIME = Types.TUPLE(Types.LONG, Types.LONG);
 
     private JoinBench() {}
 
@@ -49,7 +39,12 @@ public final class JoinBench {
     public static void main(String[] words) throws Exception {
         Arguments arguments = new Arguments(words);
         Probes.plan(arguments);
-        submit(arguments);
+        String operator = arguments.required("operator");
+        if (operator.equals("sql")) {
+            submit(arguments, new SqlJoin());
+        } else {
+            submit(arguments, new StreamJoin(operator));
+        }
         System.out.println(Json.render(report(Probes.await())));
         System.out.flush();
         // The job has no end of its own.
@@ -70,85 +65,61 @@ public final class JoinBench {
         return report;
     }
 
-    private static void submit(Arguments arguments) throws Exception {
+    private static <R, K, T> void submit(Arguments arguments, JoinForm<R, K, T> form) throws Exception {
         Configuration configuration = Configuration.fromMap(arguments.pairs("conf"));
         configuration.set(TaskManagerOptions.MANAGED_MEMORY_SIZE, new MemorySize(arguments.number("managed-bytes", 1L << 30)));
         configuration.setString("io.tmp.dirs", arguments.required("folder"));
         StreamExecutionEnvironment environment = StreamExecutionEnvironment.createLocalEnvironment(1, configuration);
         long rows = arguments.number("rows", 100_000);
-        long interval = arguments.number("in-range", rows / 100) * STEP_MS;
-        DataStream<Tuple3<Long, Long, String>> left = rows(environment, rows, row -> Tuple3.of(KEY, row, PAYLOAD), "left", step -> step);
-        DataStream<Tuple3<Long, Long, String>> right = rows(
+        long inRange = arguments.number("in-range", rows / 100);
+        DataStream<R> left = rows(environment, form, rows, "left", number -> number);
+        DataStream<R> right = rows(
                 environment,
+                form,
                 Long.MAX_VALUE,
-                row -> {
-                    Probes.awaitRows();
-                    return Tuple3.of(KEY, row, PAYLOAD);
-                },
                 "right",
-                row -> Probes.place(row, interval / STEP_MS, rows));
-        TwoInputTransformation<Tuple3<Long, Long, String>, Tuple3<Long, Long, String>, Long> join = new TwoInputTransformation<>(
-                left.keyBy(BY_KEY).getTransformation(),
-                right.keyBy(BY_KEY).getTransformation(),
+                number -> {
+                    Probes.awaitRows();
+                    return Probes.place(number, inRange, rows);
+                });
+        TwoInputTransformation<R, R, T> join = new TwoInputTransformation<>(
+                left.keyBy(form.byKey(), form.keyType()).getTransformation(),
+                right.keyBy(form.byKey(), form.keyType()).getTransformation(),
                 "join",
-                new TimedFactory<>(operator(arguments, interval)),
-                Types.LONG,
+                new TimedFactory<>(form.operator(inRange * STEP_MS)),
+                form.resultType(),
                 1);
-        join.setStateKeySelectors(BY_KEY, BY_KEY);
-        join.setStateKeyType(Types.LONG);
+        join.setStateKeySelectors(form.byKey(), form.byKey());
+        join.setStateKeyType(form.keyType());
         environment.addOperator(join);
         new DataStream<>(environment, join).sinkTo(new DiscardingSink<>());
+        if (arguments.number("sql-by-range", 0) == 1) {
+            readByRange(environment);
+        }
         environment.executeAsync("interval join");
     }
 
-    private static DataStream<Tuple3<Long, Long, String>> rows(
-            StreamExecutionEnvironment environment, long count, RowOf row, String name, PlaceOf place) {
-        DataGeneratorSource<Tuple3<Long, Long, String>> source = new DataGeneratorSource<>(row::make, count, ROW);
-        WatermarkStrategy<Tuple3<Long, Long, String>> times = WatermarkStrategy.<Tuple3<Long, Long, String>>noWatermarks()
-                .withTimestampAssigner((made, before) -> FIRST_MS + place.of(made.f1) * STEP_MS);
-        return environment.fromSource(source, times, name);
+    /** As the platform does with each SQL job; the backend's classes are not on the class path of every fork. */
+    private static void readByRange(StreamExecutionEnvironment environment) throws Exception {
+        Object joins = Class.forName("io.headrace.slimbase.join.SqlIntervalJoins")
+                .getMethod("apply", StreamExecutionEnvironment.class)
+                .invoke(null, environment);
+        if (!joins.equals(1)) {
+            throw new IllegalStateException("join was not made to read by range, joins=" + joins);
+        }
     }
 
-    @SuppressWarnings("unchecked")
-    private static TwoInputStreamOperator<Tuple3<Long, Long, String>, Tuple3<Long, Long, String>, Long> operator(
-            Arguments arguments, long interval) throws Exception {
-        Constructor<?> constructor = Class.forName(arguments.required("operator"))
-                .getConstructor(
-                        long.class,
-                        long.class,
-                        boolean.class,
-                        boolean.class,
-                        OutputTag.class,
-                        OutputTag.class,
-                        TypeSerializer.class,
-                        TypeSerializer.class,
-                        ProcessJoinFunction.class);
-        TypeSerializer<?> serializer = ROW.createSerializer(new SerializerConfigImpl());
-        // Without its first ms the interval has just the rows of `in-range`.
-        return (TwoInputStreamOperator<Tuple3<Long, Long, String>, Tuple3<Long, Long, String>, Long>)
-                constructor.newInstance(0L, interval, true, false, null, null, serializer, serializer.duplicate(), new Ids());
-    }
-
-    /** Makes the row of a number. */
-    private interface RowOf extends java.io.Serializable {
-        Tuple3<Long, Long, String> make(Long number) throws Exception;
+    private static <R> DataStream<R> rows(
+            StreamExecutionEnvironment environment, JoinForm<R, ?, ?> form, long count, String name, PlaceOf place) {
+        DataGeneratorSource<Tuple2<Long, Long>> numbers =
+                new DataGeneratorSource<>(number -> Tuple2.of(number, FIRST_MS + place.of(number) * STEP_MS), count, NUMBER_AND_TIME);
+        WatermarkStrategy<Tuple2<Long, Long>> times =
+                WatermarkStrategy.<Tuple2<Long, Long>>noWatermarks().withTimestampAssigner((made, before) -> made.f1);
+        return environment.fromSource(numbers, times, name).map(made -> form.row(made.f0, made.f1), form.rowType());
     }
 
     /** Says between which left rows a row lies. */
-    private interface PlaceOf extends java.io.Serializable {
-        long of(long number);
-    }
-
-    /** Gives a number made of both rows' numbers. */
-    private static final class Ids extends ProcessJoinFunction<Tuple3<Long, Long, String>, Tuple3<Long, Long, String>, Long> {
-        private static final long serialVersionUID = 1L;
-
-        @Override
-        public void processElement(
-                Tuple3<Long, Long, String> left, Tuple3<Long, Long, String> right, Context context, Collector<Long> out) {
-            long pair = left.f1 * 1_000_003 + right.f1 + left.f2.length() + context.getTimestamp();
-            Probes.joined(pair);
-            out.collect(pair);
-        }
+    private interface PlaceOf extends Serializable {
+        long of(long number) throws Exception;
     }
 }
