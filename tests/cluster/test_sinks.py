@@ -46,7 +46,11 @@ def _submit(stack: RunningStack, name: str, script: str) -> str:
 
 def _wait(stack: RunningStack, job_id: str, state: str) -> None:
     def reached() -> bool:
-        now = stack.flink_json(f"/jobs/{job_id}")["state"]
+        answer = stack.flink_json(f"/jobs/{job_id}")
+        if "errors" in answer:
+            # While a job fails over Flink may say that it did not get to know in time.
+            return False
+        now = answer["state"]
         assert now == state or now not in ("FINISHED", "FAILED", "CANCELED"), f"job is {now}"
         return bool(now == state)
 

@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -190,6 +192,24 @@ def test_up_after_a_killed_supervisor_starts_afresh(home: Path) -> None:
     assert stack.process("valkey").pid != old
     assert not start_ticks(old)
     assert len(processes_of(home)) == 2  # the supervisor and valkey
+
+
+@pytest.mark.parametrize("sign", ["run/supervisor.lock", "stack.json", "run/olap.pid"])
+def test_a_demo_that_is_terminated_takes_its_stack_down(home: Path, sign: str) -> None:
+    """However far it has come: the supervisor just started, about to answer, or starting processes."""
+    words = ["demo", "--no-browser", "--seconds", "100", "--home", str(home)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "headrace.cli.main", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    try:
+        wait_until(lambda: (home / sign).exists(), timeout_s=120, what=sign)
+        process.terminate()
+        output, _ = process.communicate(timeout=240)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 128 + signal.SIGTERM, output.decode()
+    assert_nothing_left(home)
 
 
 def test_taken_port_is_named_and_nothing_is_left(home: Path) -> None:

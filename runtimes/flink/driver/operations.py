@@ -41,6 +41,7 @@ from headrace.flink.protocol import (
     Disconnected,
     Explain,
     Explained,
+    LeaderRevoked,
     ListTaskManagers,
     NodesBlocked,
     ParsedTable,
@@ -50,6 +51,7 @@ from headrace.flink.protocol import (
     Query,
     Request,
     Response,
+    RevokeLeader,
     Rows,
     Script,
     Submit,
@@ -102,8 +104,9 @@ class Operations:
             ListTaskManagers: lambda _, __: self._resource_manager.list_task_managers(),
             Disconnect: self.disconnect,
             BlockNodes: self.block_nodes,
+            RevokeLeader: self.revoke_leader,
         }
-        self._resource_manager = ResourceManagerLink(jvm.view, jvm.configuration)
+        self._resource_manager = ResourceManagerLink(jvm.view, jvm.configuration, clock)
         self.requests = 0
         self._running = 0
         self._warm = False
@@ -280,6 +283,10 @@ class Operations:
     def block_nodes(self, request: BlockNodes, _: Ticket) -> NodesBlocked:
         """Keep work off nodes for a while."""
         return self._resource_manager.block_nodes(request.blocks)
+
+    def revoke_leader(self, request: RevokeLeader, _: Ticket) -> LeaderRevoked:
+        """Let the next JobManager lead."""
+        return self._resource_manager.revoke_leader(request.hosts, request.cause)
 
     def _session(self, config: dict[str, str], *, batch: bool, operation: str) -> Session:
         return Session(self._jvm, self._parsed, config=config, batch=batch, operation=operation)

@@ -39,6 +39,7 @@ from headrace.flink.protocol import (
     Query,
     Request,
     Response,
+    RevokeLeader,
     Submit,
     Validate,
     check_frame_size,
@@ -66,6 +67,7 @@ TIMEOUT_S: dict[type, float] = {
     ListTaskManagers: 16.0,
     Disconnect: 16.0,
     BlockNodes: 16.0,
+    RevokeLeader: 16.0,
 }
 TIMEOUT_S_MAX = 900.0
 # How long a worker may go on after its call ran out of time, before the process gives up on it.
@@ -231,7 +233,7 @@ class Server:
         match request:
             case Submit() | Query():
                 return self._cluster
-            case ListTaskManagers() | Disconnect() | BlockNodes():
+            case ListTaskManagers() | Disconnect() | BlockNodes() | RevokeLeader():
                 return self._guard
             case _:
                 return self._plan

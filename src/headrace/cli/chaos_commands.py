@@ -1,34 +1,31 @@
-"""`headrace chaos run | matrix | cases`: the failure lab; `chaos kill | freeze`: faults of a local stack."""
+"""`headrace chaos run | matrix | report | cases`: the failure lab; faults of a local stack are in `chaos_local`."""
 
 from __future__ import annotations
 
 import os
-import signal
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import cyclopts
 import msgspec
 from rich.console import Console
 
+from headrace.cli.chaos_local import HomeOption, add_local_faults
 from headrace.cli.face import Face, run
 from headrace.core.clock import SystemClock
-from headrace.core.errors import Invalid, NotFound, nearest
+from headrace.core.errors import Invalid, NotFound, Unsupported, nearest
 from headrace.core.home import Home, resolve_home
 from headrace.core.rand import seeded, unseeded
 from headrace.guard.lab import network
 from headrace.guard.lab.cluster import LabCluster, LabSetup
 from headrace.guard.lab.experiment import Experiment, Outcome, Plan
 from headrace.guard.lab.faults import FAULTS
-from headrace.guard.lab.matrix import MatrixReport, judge_all
-from headrace.guard.lab.timeline import render, summarize
-from headrace.stack import orphans
-from headrace.stack.client import ask
-from headrace.stack.messages import Request
+from headrace.guard.lab.matrix import MatrixReport, judge_all, merge_reports
+from headrace.guard.lab.report import render_page
+from headrace.guard.lab.timeline import TIMELINES_FILE, Timeline, render, store_timeline, summarize
 
-HomeOption = Annotated[str | None, cyclopts.Parameter(name="--home", help="folder of the stack [.headrace]")]
 FolderOption = Annotated[
     Path | None, cyclopts.Parameter(name="--folder", help="where the lab keeps logs and timelines [a temporary folder]")
 ]
@@ -36,8 +33,20 @@ HostsOption = Annotated[int, cyclopts.Parameter(name="--hosts", help="hosts with
 SeedOption = Annotated[int | None, cyclopts.Parameter(name="--seed", help="chooses victims and moments [a new one]")]
 JsonOption = Annotated[bool, cyclopts.Parameter(name="--json", negative="", help="print one JSON object")]
 HOSTS_MAX = 16
+OUTCOME_FILE, MATRIX_FILE, REPORT_FILE = "outcome.json", "matrix.json", "matrix.html"
 
 chaos = cyclopts.App(name="chaos", help="Cause failures on purpose and record what they cost.")
+add_local_faults(chaos)
+
+
+class Lab(NamedTuple):
+    """How a lab's cluster is started, and where its timelines go."""
+
+    hosts: int
+    folder: Path | None
+    seed: int | None
+    home: str | None
+    stock: bool = False
 
 
 class ChaosResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,7 +61,7 @@ class ChaosResult(msgspec.Struct, frozen=True, kw_only=True):
 @chaos.command
 def cases(*, as_json: JsonOption = False) -> None:
     """List the faults of the lab."""
-    rows = {fault.name: fault.what for fault in FAULTS.values()}
+    rows = {fault.name: fault.what + _absence(fault.missing()) for fault in FAULTS.values()}
     run(lambda face: face.show(rows, _render_cases), as_json=as_json)
 
 
@@ -68,42 +77,45 @@ def run_command(
     ] = False,
     seed: SeedOption = None,
     folder: FolderOption = None,
+    home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Start a cluster of several hosts (network namespaces, root), run a job, cause faults, print each timeline."""
     names = [name.strip() for name in case.split(",") if name.strip()]
-    run(lambda face: _run(face, names, LabSetup(hosts=hosts, stock=stock), repeats, folder, seed), as_json=as_json)
+    lab = Lab(hosts=hosts, stock=stock, folder=folder, seed=seed, home=home)
+    run(lambda face: _run(face, names, lab, repeats), as_json=as_json)
 
 
 @chaos.command
 def matrix(
-    *, hosts: HostsOption = 4, seed: SeedOption = None, folder: FolderOption = None, as_json: JsonOption = False
+    *,
+    chosen: Annotated[
+        str,
+        cyclopts.Parameter(name="--cases", help="a part of them, separated by commas [all that this machine allows]"),
+    ] = "",
+    hosts: HostsOption = 4,
+    seed: SeedOption = None,
+    folder: FolderOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Run every fault once and judge it; exit code 1 when one failed. Needs root."""
-    run(lambda face: _matrix(face, LabSetup(hosts=hosts), folder, seed), as_json=as_json)
+    """Run every fault once, judge it, and write a report with a timeline for each; exit code 1 when one failed. Needs root."""
+    names = [name.strip() for name in chosen.split(",") if name.strip()]
+    run(lambda face: _matrix(face, names, Lab(hosts=hosts, folder=folder, seed=seed, home=home)), as_json=as_json)
 
 
 @chaos.command
-def kill(
-    name: Annotated[str, cyclopts.Parameter(help="process as `headrace status` shows it")],
+def report(
+    folders: Annotated[
+        list[Path], cyclopts.Parameter(help="folders of `chaos matrix`; a case counts by the last that played it")
+    ],
     /,
     *,
-    home: HomeOption = None,
+    out: Annotated[Path, cyclopts.Parameter(name="--out", help="the page to write")] = Path(REPORT_FILE),
+    as_json: JsonOption = False,
 ) -> None:
-    """Kill a process of a local stack as a crash would; its supervisor starts it again."""
-    run(lambda face: _kill(face, resolve_home(home), name))
-
-
-@chaos.command
-def freeze(
-    name: Annotated[str, cyclopts.Parameter(help="process as `headrace status` shows it")],
-    /,
-    *,
-    seconds: Annotated[float, cyclopts.Parameter(name="--seconds", help="for how long")] = 10,
-    home: HomeOption = None,
-) -> None:
-    """Stop a process of a local stack for a while (SIGSTOP), then let it go on."""
-    run(lambda face: _freeze(face, resolve_home(home), name, seconds))
+    """Write one report of several runs that each played a part of the matrix."""
+    run(lambda face: _report(face, folders, out), as_json=as_json)
 
 
 def check_cases(names: Sequence[str]) -> None:
@@ -121,60 +133,88 @@ def check_cases(names: Sequence[str]) -> None:
             raise NotFound("no such fault", context={"case": name}, hint=f"did you mean: {close}")
 
 
-def experiment(face: Face, plan: Plan, setup: LabSetup, folder: Path, seed: int) -> Outcome:
-    """One cluster, one job, all faults of a plan."""
+def setup_for(names: Sequence[str], *, hosts: int, stock: bool = False) -> LabSetup:
+    """The cluster that these faults need."""
+    faults = [FAULTS[name] for name in names]
+    disks, clocks = any(fault.disks for fault in faults), any(fault.clocks for fault in faults)
+    failover = any(fault.failover for fault in faults)
+    return LabSetup(hosts=hosts, stock=stock, disks=disks, clocks=clocks, failover=failover)
+
+
+def split_cases(names: Sequence[str]) -> list[list[str]]:
+    """Cases that can share a cluster: those that need disks, clocks or JobManagers of their own are kept apart from the others, in order."""
+    groups: dict[tuple[bool, bool, bool], list[str]] = {}
+    for name in names:
+        fault = FAULTS[name]
+        groups.setdefault((fault.disks, fault.clocks, fault.failover), []).append(name)
+    return list(groups.values())
+
+
+def experiment(face: Face, plan: Plan, setup: LabSetup, folder: Path, seed: int, home: Home) -> Outcome:
+    """One cluster, one job, all faults of a plan; timelines are also stored in the run folder of `home`, for its console."""
     if not 2 <= setup.hosts <= HOSTS_MAX:
         raise Invalid("number of hosts is out of range", context={"hosts": setup.hosts, "range": f"2 to {HOSTS_MAX}"})
     network.check()
     clock = SystemClock()
     face.say(f"seed {seed}; starting {setup.hosts} hosts in {folder}")
+
+    def told(timeline: Timeline) -> None:
+        face.say(render(timeline))
+        store_timeline(home.run / TIMELINES_FILE, timeline)
+
     with LabCluster(Home(folder), setup, clock=clock) as lab:
-        outcome = Experiment(
-            lab, plan, clock=clock, random=seeded(seed), report=lambda timeline: face.say(render(timeline))
-        ).run()
-    (folder / "outcome.json").write_bytes(msgspec.json.format(msgspec.json.encode(outcome)))
+        outcome = Experiment(lab, plan, clock=clock, random=seeded(seed), report=told).run()
+    (folder / OUTCOME_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(outcome)))
     return outcome
 
 
-def _run(
-    face: Face, names: Sequence[str], setup: LabSetup, repeats: int, folder: Path | None, seed: int | None
-) -> None:
+def _run(face: Face, names: Sequence[str], lab: Lab, repeats: int) -> None:
     check_cases(names)
-    place, chosen = _place(folder), _seed(seed)
-    outcome = experiment(face, Plan(cases=names, repeats=repeats), setup, place, chosen)
-    result = ChaosResult(seed=chosen, folder=str(place), outcome=outcome, summary=summarize(outcome.timelines))
+    for name in names:
+        if lacking := FAULTS[name].missing():
+            raise Unsupported(f"this machine cannot play that fault: {lacking}", context={"case": name})
+    place, seed = _place(lab.folder), _seed(lab.seed)
+    setup = setup_for(names, hosts=lab.hosts, stock=lab.stock)
+    outcome = experiment(face, Plan(cases=names, repeats=repeats), setup, place, seed, resolve_home(lab.home))
+    result = ChaosResult(seed=seed, folder=str(place), outcome=outcome, summary=summarize(outcome.timelines))
     face.show(result, _render_result)
-
-
-def _matrix(face: Face, setup: LabSetup, folder: Path | None, seed: int | None) -> None:
-    plan = Plan(cases=tuple(FAULTS))
-    report = judge_all([experiment(face, plan, setup, _place(folder), _seed(seed))])
-    face.show(report, _render_matrix)
-    if not report.passed:
+    if outcome.stopped:
         raise SystemExit(1)
 
 
-def _kill(face: Face, home: Home, name: str) -> None:
-    ask(home, Request("kill", (name,)))
-    face.say(f"{name} was killed; `headrace status --watch` shows how it comes back")
+def _matrix(face: Face, names: Sequence[str], lab: Lab) -> None:
+    if names:
+        check_cases(names)
+    place, seed, home = _place(lab.folder), _seed(lab.seed), resolve_home(lab.home)
+    wanted = [name for name in names or FAULTS if not FAULTS[name].missing()]
+    outcomes = []
+    for number, group in enumerate(split_cases(wanted), 1):
+        part = place / str(number)
+        part.mkdir()
+        outcomes.append(experiment(face, Plan(cases=group), setup_for(group, hosts=lab.hosts), part, seed, home))
+    _finish(face, judge_all(outcomes, seed=seed), place / REPORT_FILE)
 
 
-def _freeze(face: Face, home: Home, name: str, seconds: float) -> None:
-    home.load_stack()
-    records = [record for record in orphans.read_pids(home.run) if record.name == name]
-    if not records:
-        known = [record.name for record in orphans.read_pids(home.run)]
-        raise NotFound(
-            "no such process is running",
-            context={"name": name},
-            hint=f"did you mean: {', '.join(nearest(name, known))}",
-        )
-    try:
-        orphans.signal_members(records, signal.SIGSTOP)
-        face.say(f"{name} stands still for {seconds:g} s")
-        SystemClock().sleep(seconds)
-    finally:
-        orphans.signal_members(records, signal.SIGCONT)
+def _report(face: Face, folders: Sequence[Path], out: Path) -> None:
+    reports = []
+    for folder in folders:
+        try:
+            reports.append(msgspec.json.decode((folder / MATRIX_FILE).read_bytes(), type=MatrixReport))
+        except (OSError, msgspec.MsgspecError) as error:
+            raise Invalid(
+                f"no report of `chaos matrix` can be read here: {error}", context={"folder": folder}
+            ) from error
+    _finish(face, merge_reports(reports), out)
+
+
+def _finish(face: Face, found: MatrixReport, page: Path) -> None:
+    """Store, show, and fail the command when a case failed."""
+    page.with_name(MATRIX_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(found)))
+    page.write_text(render_page(found), "utf-8")
+    face.show(found, _render_matrix)
+    face.say(f"report: {page}")
+    if not found.passed:
+        raise SystemExit(1)
 
 
 def _place(folder: Path | None) -> Path:
@@ -191,9 +231,13 @@ def _seed(seed: int | None) -> int:
     return unseeded().randrange(1 << 32) if seed is None else seed
 
 
+def _absence(reason: str) -> str:
+    return f" (not here: {reason})" if reason else ""
+
+
 def _render_cases(rows: dict[str, str], out: Console) -> None:
     for name, what in rows.items():
-        out.print(f"{name:<20} {what}", highlight=False)
+        out.print(f"{name:<24} {what}", highlight=False)
 
 
 def _render_result(result: ChaosResult, out: Console) -> None:
@@ -206,11 +250,11 @@ def _render_result(result: ChaosResult, out: Console) -> None:
     out.print(f"timelines: {result.folder}/outcome.json")
 
 
-def _render_matrix(report: MatrixReport, out: Console) -> None:
-    for judgement in report.judgements:
+def _render_matrix(found: MatrixReport, out: Console) -> None:
+    for judgement in found.judgements:
         mark = "passed" if not judgement.problems else "FAILED: " + "; ".join(judgement.problems)
-        out.print(f"{judgement.case:<20} {judgement.host:<4} {mark}", highlight=False)
-    for problem in report.books_problems:
+        out.print(f"{judgement.case:<24} {judgement.host:<4} {mark}", highlight=False)
+    for problem in found.books_problems:
         out.print(f"books: {problem}")
-    for name, reason in report.not_played.items():
+    for name, reason in found.not_played.items():
         out.print(f"not played: {name}: {reason}", highlight=False)

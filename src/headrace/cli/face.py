@@ -2,15 +2,18 @@
 
 A command function returns a value; `Face.show` prints it as one JSON line under `--json`, else through the command's own
 renderer. Errors go to stderr as one sentence, the place and a hint; the exit code is 1 for a failure of the world, 2 for
-a call that must be fixed, 70 for a bug of ours.
+a call that must be fixed, 70 for a bug of ours. SIGTERM and SIGHUP end a command as Ctrl-C does: what it began is undone.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn, TypeVar
 
 import msgspec
@@ -21,6 +24,14 @@ from headrace.core.errors import HeadraceError, Internal, Invalid, NotFound
 T = TypeVar("T")
 EXIT_FAILED, EXIT_INVALID, EXIT_BUG = 1, 2, 70
 EXIT_PIPE = 141  # as of a process that SIGPIPE ended
+
+
+class Terminated(KeyboardInterrupt):
+    """A signal other than Ctrl-C's asked the command to end; whoever cleans up after Ctrl-C does so for it, too."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
 
 
 class Face:
@@ -58,13 +69,17 @@ def run(action: Callable[[Face], Any], *, as_json: bool = False) -> None:
     """Run one command's body with a face; turns every error into a sentence and an exit code."""
     face = Face(as_json=as_json)
     try:
-        action(face)
+        with _ended_in_order():
+            action(face)
     except HeadraceError as error:
         face.fail(error)
     except BrokenPipeError:
         # `| head` has seen enough; what Python would flush at exit has nowhere to go either
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(EXIT_PIPE) from None
+    except Terminated as ended:
+        face.say(f"ended by {signal.Signals(ended.number).name}")
+        raise SystemExit(128 + ended.number) from None
     except KeyboardInterrupt:
         face.say("interrupted")
         raise SystemExit(130) from None
@@ -76,6 +91,24 @@ def run(action: Callable[[Face], Any], *, as_json: bool = False) -> None:
                 hint="this is a bug in Headrace; please report it with the lines above",
             )
         )
+
+
+@contextlib.contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Turn SIGTERM and SIGHUP into an exception; only a main thread may set handlers."""
+
+    def stop(number: int, _: object) -> None:
+        raise Terminated(number)
+
+    main = threading.current_thread() is threading.main_thread()
+    numbers = (signal.SIGTERM, signal.SIGHUP) if main else ()
+    # One that is ignored stays so: `nohup` means it.
+    before = {number: signal.signal(number, stop) for number in numbers if signal.getsignal(number) != signal.SIG_IGN}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _exit_code(error: HeadraceError) -> int:

@@ -1,4 +1,4 @@
-"""`headrace agent`, `headrace hawk key | observe | simulate`: Hawk's processes, its key, its simulator.
+"""`headrace agent`, `headrace hawk key | observe | simulate`: Hawk's processes, its key, its simulator; `hawk_hosts` has the rest.
 
 Agent and observer replace this process, so that they carry nothing of the command line: an agent has to stay small.
 """
@@ -14,23 +14,32 @@ import cyclopts
 import msgspec
 from rich.console import Console
 
+from headrace.cli import hawk_hosts
 from headrace.cli.face import Face, run
 from headrace.core.errors import Invalid
 from headrace.core.rand import unseeded
 from headrace.guard.hawk.keys import host_key, new_key, read_key, write_key
 from headrace.guard.hawk.options import HawkOptions
-from headrace.guard.hawk.simulate import Rates, Result, limits, simulate
+from headrace.guard.hawk.simulate import false_per_year_at_most, limits, simulate
+from headrace.guard.hawk.simulate_faults import Rates
 from headrace.guard.lab.timeline import quantile
 
 ObserversOption = Annotated[
     str, cyclopts.Parameter(name="--observers", help="host:port of the three observers, separated by commas")
 ]
 KeyOption = Annotated[Path, cyclopts.Parameter(name="--key-file", help="file with the key, readable by its owner only")]
+MetricsOption = Annotated[
+    str, cyclopts.Parameter(name="--metrics", help="host:port to serve GET /metrics on (Prometheus) [nowhere]")
+]
 ConfigOption = Annotated[Path | None, cyclopts.Parameter(name="--config", help="TOML file with [headrace.guard.hawk]")]
 JsonOption = Annotated[bool, cyclopts.Parameter(name="--json", negative="", help="print one JSON object")]
-HOURS_PER_YEAR = 8766
 
-hawk = cyclopts.App(name="hawk", help="Hawk finds dead hosts: its key, its observers, its simulator.")
+hawk = cyclopts.App(
+    name="hawk", help="Hawk finds dead hosts: its key, its observers, hosts it has retired, its simulator."
+)
+hawk.command(hawk_hosts.hosts)
+hawk.command(hawk_hosts.retire_command, name="retire")
+hawk.command(hawk_hosts.readmit)
 
 
 class SimulationResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +59,7 @@ class SimulationResult(msgspec.Struct, frozen=True, kw_only=True):
     episodes: dict[str, int]
 
 
-def agent(
+def agent(  # noqa: PLR0913 - one parameter per option of the command
     *,
     host: Annotated[str, cyclopts.Parameter(name="--host", help="name of this host")],
     observers: ObserversOption,
@@ -64,17 +73,28 @@ def agent(
     rack: Annotated[
         str, cyclopts.Parameter(name="--rack", help="name of the rack; hosts of one rack fail together")
     ] = "",
+    job_managers: Annotated[
+        bool,
+        cyclopts.Parameter(
+            name="--job-managers",
+            negative="",
+            help="watch and fence JobManagers, too; only where another one can lead (high availability)",
+        ),
+    ] = False,
+    metrics: MetricsOption = "",
     config: ConfigOption = None,
 ) -> None:
     """Run the Hawk agent of this host: heartbeats, watch over its TaskManagers, fencing."""
     words = ["--host", host, "--observers", observers, "--key-file", str(key_file), "--pid-folder", str(pid_folder)]
     words += [word for folder in disk for word in ("--disk", str(folder))]
     words += ["--rack", rack] if rack else []
+    words += ["--metrics", metrics] if metrics else []
+    words += ["--job-managers"] if job_managers else []
     _become("headrace.guard.hawk.agent", words, config)
 
 
 @hawk.command
-def observe(
+def observe(  # noqa: PLR0913 - one parameter per option of the command
     *,
     name: Annotated[str, cyclopts.Parameter(name="--name", help="name of this observer")],
     bind: Annotated[str, cyclopts.Parameter(name="--bind", help="host:port to listen on")],
@@ -89,12 +109,19 @@ def observe(
     events: Annotated[
         Path | None, cyclopts.Parameter(name="--events", help="file for events, one JSON object a line")
     ] = None,
+    hosts_file: Annotated[
+        Path | None,
+        cyclopts.Parameter(name="--hosts-file", help="file of strikes and retired hosts, for the one that acts"),
+    ] = None,
+    metrics: MetricsOption = "",
     config: ConfigOption = None,
 ) -> None:
     """Run a Hawk observer; three of them, on different hosts, find the dead ones."""
     words = ["--name", name, "--bind", bind, "--peers", peers, "--key-file", str(key_file)]
     words += ["--driver", str(driver)] if driver else []
     words += ["--events", str(events)] if events else []
+    words += ["--hosts-file", str(hosts_file)] if hosts_file else []
+    words += ["--metrics", metrics] if metrics else []
     _become("headrace.guard.hawk.observer", words, config)
 
 
@@ -145,16 +172,9 @@ def play(hosts: int, hours: float, seed: int, dead_after_ms: int) -> SimulationR
         justified=result.justified,
         unfenced=result.unfenced,
         false=result.false,
-        false_per_year_at_most=_false_per_year(result, hosts),
+        false_per_year_at_most=round(false_per_year_at_most(result.false_total, result.host_hours, hosts), 3),
         episodes=result.episodes,
     )
-
-
-def _false_per_year(result: Result, hosts: int) -> float:
-    """The upper 95 % bound of a Poisson rate, for a year of the fleet: 3 when none was seen (rule of three), else by its deviation."""
-    seen = result.false_total
-    bound = 3.0 if seen == 0 else seen + 1.96 * seen**0.5 + 1
-    return round(bound / result.host_hours * hosts * HOURS_PER_YEAR, 3)
 
 
 def _key(face: Face, file: Path, host: str, cluster_key: Path | None) -> None:

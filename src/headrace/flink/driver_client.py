@@ -31,6 +31,7 @@ from headrace.flink.protocol import (
     Disconnected,
     Explain,
     Explained,
+    LeaderRevoked,
     ListTaskManagers,
     NodesBlocked,
     ParsedTable,
@@ -40,6 +41,7 @@ from headrace.flink.protocol import (
     Query,
     Request,
     Response,
+    RevokeLeader,
     Rows,
     Submit,
     Submitted,
@@ -64,6 +66,7 @@ DEFAULT_TIMEOUT_S: dict[type, float] = {
     ListTaskManagers: 16.0,
     Disconnect: 16.0,
     BlockNodes: 16.0,
+    RevokeLeader: 16.0,
 }
 OTHER_TIMEOUT_S = 30.0
 IDLE_CONNECTIONS_MAX = 4
@@ -134,6 +137,10 @@ class DriverClient:
     def block_nodes(self, request: BlockNodes, *, timeout_s: float = 0.0) -> NodesBlocked:
         """Keep work off nodes for a while."""
         return self._expect(request, NodesBlocked, timeout_s)
+
+    def revoke_leader(self, request: RevokeLeader, *, timeout_s: float = 0.0) -> LeaderRevoked:
+        """Let the next JobManager lead."""
+        return self._expect(request, LeaderRevoked, timeout_s)
 
     def call(self, request: Request, *, timeout_s: float = 0.0) -> Answer:
         """Send one request and return the answer as it came, error or not; `elapsed_ms` is the driver's time.

@@ -12,6 +12,7 @@ trusted to start at a frame's border.
 from __future__ import annotations
 
 import struct
+from enum import StrEnum
 from typing import Protocol, Self, TypeVar
 
 import msgspec
@@ -154,7 +155,33 @@ class BlockNodes(msgspec.Struct, frozen=True, kw_only=True, tag="block_nodes", t
     blocks: tuple[NodeBlock, ...]
 
 
-Request = Ping | ParseTable | Validate | Explain | Compile | Submit | Query | ListTaskManagers | Disconnect | BlockNodes
+class RevokeLeader(msgspec.Struct, frozen=True, kw_only=True, tag="revoke_leader", tag_field="op"):
+    """Let the next JobManager lead if the leader ran on a host that is lost. Answer: `LeaderRevoked`.
+
+    Unavailable while ZooKeeper cannot be reached, and while the leader still answers: nothing is done then.
+
+    Args:
+        hosts: addresses and names of the lost host.
+        cause: for the log.
+    """
+
+    hosts: tuple[str, ...]
+    cause: str
+
+
+Request = (
+    Ping
+    | ParseTable
+    | Validate
+    | Explain
+    | Compile
+    | Submit
+    | Query
+    | ListTaskManagers
+    | Disconnect
+    | BlockNodes
+    | RevokeLeader
+)
 
 
 class Pong(msgspec.Struct, frozen=True, kw_only=True, tag="pong", tag_field="op"):
@@ -267,10 +294,11 @@ class TaskManagerRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TaskManagers(msgspec.Struct, frozen=True, kw_only=True, tag="task_managers", tag_field="op"):
-    """What the ResourceManager knows; `leader` is its fencing token."""
+    """What the ResourceManager knows; `leader` is its fencing token, `node` the host that it runs on."""
 
     rows: tuple[TaskManagerRow, ...]
     leader: str
+    node: str = ""
 
 
 class Disconnected(msgspec.Struct, frozen=True, kw_only=True, tag="disconnected", tag_field="op"):
@@ -278,6 +306,25 @@ class Disconnected(msgspec.Struct, frozen=True, kw_only=True, tag="disconnected"
 
     gone: tuple[str, ...]
     unknown: tuple[str, ...]
+
+
+class Revocation(StrEnum):
+    """What became of the lead of a lost host's JobManager."""
+
+    REVOKED = "revoked"  # its latch nodes are removed, the next one leads
+    ALREADY = "already"  # it has none any more
+    OTHER = "other"  # a JobManager on another host leads
+    NO_LEADER = "no_leader"  # nobody has published an address
+    ANSWERS = "answers"  # it lives; not done
+    UNSUPPORTED = "unsupported"  # not ZooKeeper: there is nothing to revoke
+
+
+class LeaderRevoked(msgspec.Struct, frozen=True, kw_only=True, tag="leader_revoked", tag_field="op"):
+    """The outcome, the RPC address of whoever led, and the latch nodes that were removed."""
+
+    outcome: Revocation
+    leader: str = ""
+    nodes: tuple[str, ...] = ()
 
 
 class NodesBlocked(msgspec.Struct, frozen=True, kw_only=True, tag="nodes_blocked", tag_field="op"):
@@ -297,6 +344,7 @@ Response = (
     | TaskManagers
     | Disconnected
     | NodesBlocked
+    | LeaderRevoked
 )
 
 

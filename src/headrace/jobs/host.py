@@ -119,6 +119,10 @@ class JobHost:
             fingerprint = fingerprint_of(spec)
             same = before is not None and before.fingerprint == fingerprint
             if before is not None and same and not fresh and self._runs(before):
+                if before.state is State.SUBMITTED:
+                    # Resumed a moment ago: whoever deployed goes on when it runs, as after any other deploy.
+                    self._await_start(before)
+                    before = self._seen(before)
                 return self._report(before, "unchanged", started_ms=started_ms)
             for table in spec.tables:
                 ensure_resource(table, self.externals)

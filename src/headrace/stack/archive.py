@@ -14,8 +14,12 @@ from pathlib import Path
 from headrace.stack.context import StackContext
 
 # A class that a process has loaded only when it did what it is for. An archive without it speeds up the start but not the first
-# job: a TaskManager that took over tasks without having run any before needed 3 to 5 s longer (bench/recovery.py).
-MARKERS = {"taskmanager": b"org/apache/flink/streaming/runtime/tasks/OneInputStreamTask"}
+# job: a TaskManager that took over tasks without having run any before needed 3 to 5 s longer (bench/recovery.py). `failover` is a
+# JobManager of which another stands by: what matters is how soon a standby, which has run nothing yet, restores a job.
+MARKERS = {
+    "taskmanager": b"org/apache/flink/streaming/runtime/tasks/OneInputStreamTask",
+    "failover": b"org/apache/flink/runtime/checkpoint/StateAssignmentOperation",
+}
 KEEP = 2  # per kind, of some 50 MB each: the current one and that of the other JDK
 
 
@@ -24,7 +28,7 @@ def archive_flags(context: StackContext, kind: str, class_path: str, *, leader: 
 
     Args:
         context: the stack.
-        kind: kafka, jobmanager or taskmanager.
+        kind: kafka, jobmanager, failover (a JobManager that has a standby) or taskmanager.
         class_path: what the process runs with; the name of the archive depends on it.
         leader: whether this process writes the archive; one of several alike is enough.
 

@@ -138,11 +138,7 @@ def stop_stack(home: Home, *, clock: Clock) -> list[str]:
     Raises:
         Unavailable: the supervisor does not end in time.
     """
-    found = find_status(home)
-    if found is not None:
-        if any(process.name == "headraced" and process.state == "ready" for process in found.processes):
-            suspend_jobs(home)
-        ask(home, Request("stop"), timeout_s=STOP_TIMEOUT_S)
+    asked = _ask_to_stop(home)
     deadline = clock.monotonic_s() + STOP_TIMEOUT_S
     lock = take_lock(home) if home.root.is_dir() else None
     while lock is None and home.root.is_dir():
@@ -151,6 +147,7 @@ def stop_stack(home: Home, *, clock: Clock) -> list[str]:
                 "supervisor does not stop", context={"home": home.root}, hint="look at logs/supervisor.log"
             )
         clock.sleep(POLL_S)
+        asked = asked or _ask_to_stop(home)  # one that was still starting answers by now
         lock = take_lock(home)
     if lock is None:
         return []
@@ -160,6 +157,17 @@ def stop_stack(home: Home, *, clock: Clock) -> list[str]:
     finally:
         os.close(lock)
     return cleaned
+
+
+def _ask_to_stop(home: Home) -> bool:
+    """Have the supervisor stop everything; whether one answered."""
+    found = find_status(home)
+    if found is None:
+        return False
+    if any(process.name == "headraced" and process.state == "ready" for process in found.processes):
+        suspend_jobs(home)
+    ask(home, Request("stop"), timeout_s=STOP_TIMEOUT_S)
+    return True
 
 
 def suspend_jobs(home: Home) -> bool:

@@ -202,7 +202,7 @@ def _flink_specs(context: StackContext, names: list[str]) -> list[ProcessSpec]:
         is_task = name.startswith("taskmanager-")
         if name != "jobmanager" and not is_task:
             continue
-        jvm, target = _jvm(context, name, "taskmanager" if is_task else "jobmanager", class_path)
+        jvm, target = _jvm(context, name, "taskmanager" if is_task else _leader_kind(context), class_path)
         specs.append(
             ProcessSpec(
                 name=name,
@@ -219,6 +219,12 @@ def _flink_specs(context: StackContext, names: list[str]) -> list[ProcessSpec]:
             )
         )
     return specs
+
+
+def _leader_kind(context: StackContext) -> str:
+    """Of a JobManager's class archive: one with a standby keeps its jobs in other classes."""
+    alone = context.flink_settings.get("high-availability.type", "NONE").upper() == "NONE"
+    return "jobmanager" if alone else "failover"
 
 
 def _task_probe(port: int, name: str) -> HttpProbe:

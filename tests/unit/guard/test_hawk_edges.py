@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.waiting import wait_until
 
@@ -20,17 +21,20 @@ from headrace.flink.protocol import (
     BlockNodes,
     Disconnect,
     Disconnected,
+    LeaderRevoked,
     ListTaskManagers,
     NodesBlocked,
+    Revocation,
+    RevokeLeader,
     TaskManagerRow,
     TaskManagers,
 )
 from headrace.guard.hawk.agent import parse_address
-from headrace.guard.hawk.local import LocalHawk
+from headrace.guard.hawk.local import EVENTS_FILE, LocalHawk
 from headrace.guard.hawk.model import FailureClass, Verdict
 from headrace.guard.hawk.observer import parse_peers
 from headrace.guard.hawk.probes import Prober, checksum, echo_request, is_echo_reply
-from headrace.guard.hawk.realize import GIVE_UP_S, RETRY_S, Order, Realizer
+from headrace.guard.hawk.realize import GIVE_UP_S, KEEP_OFF_S, RENEW_S, RETRY_S, KeptOff, Order, Realizer
 from headrace.guard.hawk.self_check import PROBE_FILE, SelfChecker, check_disk, memory_free_share
 from headrace.guard.hawk.spares import find_exposed
 from headrace.stack import orphans
@@ -101,6 +105,8 @@ def test_a_write_that_hangs_is_slow_while_it_hangs(tmp_path: Path) -> None:
     hanging = checker.poll(slow_ms=2000)
     assert hanging is not None
     assert hanging.disks[0].elapsed_ms == 2500
+    # A hanging check counts when one is due, and not at each look.
+    assert checker.poll(slow_ms=2000, begin=False) is None
     reader = os.open(tmp_path / PROBE_FILE, os.O_RDONLY)  # lets the thread go
     wait_until(lambda: checker.poll(slow_ms=10_000) is not None, timeout_s=10, what="the end of the check")
     os.close(reader)
@@ -132,7 +138,9 @@ class FakeFlink:
 
     def __init__(self, *, failures: int = 0) -> None:
         self.failures = failures
+        self.block_failures = 0
         self.free = 1
+        self.alive = 0  # how often a leader that shall be revoked still answers
         self.registered = {"tm-1": "10.0.0.1", "tm-2": "10.0.0.2"}
         self.requests: list[object] = []
 
@@ -158,9 +166,20 @@ class FakeFlink:
         return TaskManagers(rows=tuple(rows), leader="l")
 
     def block_nodes(self, request: BlockNodes) -> NodesBlocked:
-        """Taken."""
+        """Taken, unless it shall fail."""
+        if self.block_failures > 0:
+            self.block_failures -= 1
+            raise Unavailable("resource manager does not answer")
         self.requests.append(request)
         return NodesBlocked(count=len(request.blocks))
+
+    def revoke_leader(self, request: RevokeLeader) -> LeaderRevoked:
+        """Done, unless it still answers."""
+        if self.alive > 0:
+            self.alive -= 1
+            raise Unavailable("the convicted leader still answers")
+        self.requests.append(request)
+        return LeaderRevoked(outcome=Revocation.REVOKED, leader="l", nodes=("latch/1",))
 
 
 class Teller:
@@ -179,10 +198,10 @@ class Teller:
         self.events.append(event)
         self.fields.append(fields)
 
-    def order(self, *names: str, block_s: float = 0.0) -> Order:
+    def order(self, *names: str, block_s: float = 0.0, leaders: tuple[str, ...] = ()) -> Order:
         """A verdict of now."""
         verdict = Verdict("h1", FailureClass.HOST_LOST, votes=("o1", "o2"))
-        return Order(verdict, names, self.clock.monotonic_s(), "10.9.9.9", block_s)
+        return Order(verdict, names, self.clock.monotonic_s(), "10.9.9.9", block_s, leaders)
 
 
 def test_a_verdict_is_told_with_its_cause() -> None:
@@ -195,6 +214,39 @@ def test_a_verdict_is_told_with_its_cause() -> None:
     assert flink.requests == [
         Disconnect(ids=("tm-1", "tm-9"), cause="Hawk: host_lost, host h1, observers o1, o2"),
     ]
+
+
+def test_a_lost_leader_is_revoked_before_anything_else() -> None:
+    """Before that there is no ResourceManager that could be told of the host's TaskManagers."""
+    flink = FakeFlink()
+    teller = Teller(flink)
+    assert teller.realizer.carry_out(teller.order("tm-1", leaders=("jobmanager-1",)))
+    assert [type(request) for request in flink.requests] == [RevokeLeader, Disconnect]
+    revoke = flink.requests[0]
+    assert isinstance(revoke, RevokeLeader)
+    assert revoke.hosts == ("10.9.9.9", "h1")
+    assert teller.events == ["leader_revoked", "verdict_told"]
+    assert teller.fields[0]["outcome"] == Revocation.REVOKED
+
+
+def test_a_host_with_nothing_but_a_job_manager_is_told_without_a_disconnect() -> None:
+    """Neither is it blocked: it gets no tasks."""
+    flink = FakeFlink(failures=10_000)
+    teller = Teller(flink)
+    assert teller.realizer.carry_out(teller.order(leaders=("jobmanager-1",), block_s=60))
+    assert [type(request) for request in flink.requests] == [RevokeLeader]
+
+
+def test_a_leader_that_still_answers_is_tried_again() -> None:
+    """Its agent is about to kill it; until then nothing is taken from it."""
+    flink = FakeFlink()
+    flink.alive = 2
+    teller = Teller(flink)
+    assert teller.realizer.carry_out(teller.order(leaders=("jobmanager-1",)))
+    assert teller.events == ["verdict_not_told"] * 2 + ["leader_revoked", "verdict_told"]
+    flink.alive = 10_000
+    assert not teller.realizer.carry_out(teller.order(leaders=("jobmanager-1",)))
+    assert teller.events[-1] == "verdict_dropped"
 
 
 def test_a_job_manager_that_is_away_is_tried_again() -> None:
@@ -269,6 +321,17 @@ def test_the_loss_of_all_spares_and_their_return_are_told_once() -> None:
     assert teller.events == ["spares_short", "spares_enough"]
 
 
+def test_the_way_to_flink_is_kept_open_while_no_verdict_waits() -> None:
+    """The first call to a JobManager takes seconds, which a verdict must not wait for; one that is away is asked again."""
+    flink = FakeFlink(failures=2)
+    teller = Teller(flink)
+    teller.realizer.start_telling(keep_open_s=0.001)
+    wait_until(lambda: flink.failures == 0, timeout_s=60, what="two questions")
+    teller.realizer.order(teller.order("tm-1"))
+    wait_until(lambda: teller.events == ["verdict_told"], timeout_s=60, what="the verdict")
+    teller.realizer.stop()
+
+
 def test_one_machine_tells_a_lost_process_once(tmp_path: Path) -> None:
     """Without observers: the end of a process is the verdict, and it is not repeated for its successor."""
     hawk = LocalHawk(tmp_path, FakeFlink(), clock=SystemClock())
@@ -281,3 +344,41 @@ def test_one_machine_tells_a_lost_process_once(tmp_path: Path) -> None:
         (order,) = wait_until(lambda: hawk.turn(0), timeout_s=10, what="the verdict")
         assert order.verdict == Verdict("local", FailureClass.PROCESS_LOST, "taskmanager-1", child.pid)
     assert hawk.turn(0) == []
+    events = [msgspec.json.decode(line) for line in (tmp_path / EVENTS_FILE).read_bytes().splitlines()]
+    assert [(each["event"], each["host"], each["process"]) for each in events] == [
+        ("verdict", "local", "taskmanager-1")
+    ] * 2
+
+
+def test_retired_hosts_stay_blocked_until_they_are_readmitted() -> None:
+    """The block is short and renewed, by the nodes that Flink knows; a host without TaskManagers is named by its address."""
+    flink = FakeFlink()
+    teller = Teller(flink)
+    kept = {"h1": KeptOff(("tm-1", "gone"), "192.0.2.1", "5 strikes"), "h9": KeptOff((), "192.0.2.9", "by hand")}
+    teller.realizer.poll_once()
+    teller.realizer.keep_off(kept)
+    for _ in range(3):
+        teller.realizer.poll_once()
+    (request,) = flink.requests
+    assert isinstance(request, BlockNodes)
+    assert [block.node for block in request.blocks] == ["10.0.0.1", "192.0.2.9"]
+    assert {block.until_ms - teller.clock.now_ms() for block in request.blocks} == {round(KEEP_OFF_S * 1000)}
+    teller.clock.advance(RENEW_S)
+    teller.realizer.poll_once()
+    assert len(flink.requests) == 2
+    teller.realizer.keep_off({})
+    teller.clock.advance(2 * RENEW_S)
+    teller.realizer.poll_once()
+    assert len(flink.requests) == 2
+
+
+def test_a_block_that_flink_did_not_take_is_tried_at_the_next_poll() -> None:
+    """And it is said."""
+    flink = FakeFlink()
+    teller = Teller(flink)
+    flink.block_failures = 1
+    teller.realizer.keep_off({"h1": KeptOff(("tm-1",), "192.0.2.1", "by hand")})
+    teller.realizer.poll_once()
+    assert "retired_not_blocked" in teller.events
+    teller.realizer.poll_once()
+    assert len(flink.requests) == 1

@@ -16,7 +16,7 @@ from tests.waiting import wait_until
 
 from headrace.guard.hawk.fence import Fence
 from headrace.guard.hawk.options import HawkOptions
-from headrace.guard.hawk.processes import ProcessWatch
+from headrace.guard.hawk.processes import TASK_AND_JOB_MANAGERS, ProcessWatch
 from headrace.stack import orphans
 
 NAME = "taskmanager-1"
@@ -109,6 +109,26 @@ def test_a_restarted_process_is_watched_under_its_name(host: Host) -> None:
     assert (report.pid, report.lost_pid) == (second.pid, first.pid)
 
 
+@pytest.mark.parametrize("looks", [False, True])
+def test_a_process_that_is_replaced_before_its_end_is_looked_at_is_a_loss(host: Host, looks: bool) -> None:
+    """A supervisor starts it again after 100 ms, which a busy machine may keep the agent from the CPU; the new one is watched."""
+    first = host.start()
+    os.kill(first.pid, signal.SIGKILL)
+    host.children[0].wait()
+    second = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"], start_new_session=True)
+    host.children.append(second)
+    orphans.write_pid(host.folder, NAME, second.pid)
+    if looks:
+        host.watch.refresh(0)
+    host.until(lambda: host.watch.news, "news")
+    (report,) = host.watch.reports(0)
+    assert (report.pid, report.lost_pid) == (second.pid, first.pid)
+    host.watch.news = False
+    second.kill()
+    host.until(lambda: host.watch.news, "news of the second")
+    assert host.watch.reports(0)[0].lost_pid == second.pid
+
+
 def test_a_reused_pid_is_never_touched(host: Host) -> None:
     """A pid file of before a reboot names a process that is somebody else now."""
     child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"], start_new_session=True)
@@ -167,3 +187,26 @@ def test_other_pid_files_and_damaged_ones_are_left_alone(host: Host) -> None:
     (host.folder / "taskmanager-9.pid").write_text("{")
     host.watch.refresh(0)
     assert host.watch.reports(0) == ()
+
+
+def test_a_job_manager_is_watched_and_fenced_where_another_can_lead(host: Host, tmp_path: Path) -> None:
+    """Elsewhere it is left alone: stopping the only one helps nobody."""
+    child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"], start_new_session=True)
+    host.children.append(child)
+    orphans.write_pid(tmp_path, "jobmanager-1", child.pid)
+    host.watch.refresh(0)
+    assert host.watch.reports(0) == ()
+    watch = ProcessWatch(
+        tmp_path,
+        host.selector,
+        options=OPTIONS,
+        tell=lambda *_, **__: None,
+        now=lambda: 0,
+        prefixes=TASK_AND_JOB_MANAGERS,
+    )
+    watch.refresh(0)
+    (report,) = watch.reports(0)
+    assert (report.name, report.pid, report.is_job_manager) == ("jobmanager-1", child.pid, True)
+    watch.apply(Fence.KILL)
+    host.until(lambda: watch.news, "the end")
+    watch.close()

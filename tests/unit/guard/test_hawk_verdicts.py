@@ -96,6 +96,17 @@ def test_many_silent_hosts_are_a_network_fault() -> None:
     assert court.convicted(seen("h5")) == {"h5": FailureClass.HOST_LOST}
 
 
+def test_the_last_hosts_to_come_back_are_not_dead() -> None:
+    """After the brake lets go, those whom it held have as long as a host that falls silent now; one that stays away is convicted then."""
+    court = Court()
+    assert court.convicted(seen("h0", "h1", "h2", "h3"), for_ms=3000) == {}
+    left = seen("h2", "h3")
+    assert court.convicted(left, for_ms=OPTIONS.dead_after_ms) == {}
+    assert court.turn(left).held == ()
+    assert court.convicted(seen("h3"), for_ms=OPTIONS.settle_ms + 100) == {"h3": FailureClass.HOST_LOST}
+    assert court.convicted(seen()) == {}
+
+
 def test_suspects_count_for_the_brake() -> None:
     """The first host to reach its limit is not convicted while the others behind its switch are only suspect."""
     court = Court()

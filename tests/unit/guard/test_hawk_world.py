@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from tests.unit.guard.hawk_world import CLUSTER_KEY, NAMES, World
+from tests.unit.guard.hawk_world import CLUSTER_KEY, NAMES, RUNNING, World
 
 from headrace.core.errors import Conflict
 from headrace.guard.hawk.fence import Fence
@@ -126,6 +126,26 @@ def test_a_frozen_host_is_convicted_when_flink_hears_nothing_either() -> None:
     assert [fence for _, fence in world.machines["h1"].fences] == [Fence.HOLD, Fence.KILL, Fence.RUN]
 
 
+@pytest.mark.parametrize("more_ms", range(0, 100, 20))
+def test_a_verdict_is_no_news_when_its_host_has_come_back(more_ms: int) -> None:
+    """Observers told each other what they had been told: when one forgot it, it was news from another, every five seconds, for ever.
+
+    Whether it was, hung on where in their ballots' beat the host came back; one of these lengths hit it.
+    """
+    world = started()
+    observer = world.observers["o2"]
+    world.machines["h1"].running = False
+    observer.flink_heard({"tm": 0}, world.now_ms)
+    for _ in range(60):
+        world.run(50)
+        observer.flink_heard({"tm": 1}, world.now_ms)
+    world.run(100 + more_ms)
+    world.machines["h1"].running = True
+    world.run(20_000)
+    assert sorted(name for _, name, _ in world.verdicts) == sorted(NAMES)
+    assert world.machines["h1"].fence is Fence.RUN
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_observer_acts_on_a_verdict_whoever_was_first(seed: int) -> None:
     """One whose quorum holds later hears of it meanwhile; it may be the only one that can tell Flink."""
@@ -150,6 +170,27 @@ def test_a_lost_process_is_told_at_once() -> None:
     assert {verdict for _, _, verdict in world.verdicts} == {Verdict("h2", FailureClass.PROCESS_LOST, "tm", 7)}
     assert len(world.verdicts) == len(NAMES)
     assert max(time for time, _, _ in world.verdicts) - at_ms <= 150
+
+
+def test_a_job_manager_is_told_apart_from_task_managers() -> None:
+    """Its end is told as soon, its host is convicted like any other, and Flink is never told to disconnect it."""
+    world = started()
+    both = (ProcessReport("taskmanager-2", 8), ProcessReport("jobmanager-2", 9))
+    world.machines["h2"].report = HostReport(processes=both)
+    world.run(500)
+    for observer in world.observers.values():
+        assert observer.task_managers("h2") == ("taskmanager-2",)
+        assert observer.job_managers("h2") == ("jobmanager-2",)
+        assert observer.job_managers("h1") == ()
+    world.machines["h2"].report = HostReport(processes=(both[0], ProcessReport("jobmanager-2", 0, lost_pid=9)))
+    at_ms = world.now_ms
+    world.run(1000)
+    lost = Verdict("h2", FailureClass.PROCESS_LOST, "jobmanager-2", 9)
+    assert [verdict for _, _, verdict in world.verdicts] == [lost] * len(NAMES)
+    assert max(time for time, _, _ in world.verdicts) - at_ms <= 150
+    world.machines["h2"].up = False
+    world.run(3000)
+    assert set(world.convicted()) == {"h2"}
 
 
 def test_a_stopped_observer_accuses_nobody() -> None:
@@ -232,6 +273,20 @@ def test_a_switch_that_is_out_for_seconds_stops_all_and_kills_none() -> None:
     for machine in world.machines.values():
         assert [fence for _, fence in machine.fences] == [Fence.HOLD, Fence.RUN]
     assert any(event == "held" and len(fields["names"]) == 8 for _, _, event, fields in world.events)  # type: ignore[arg-type]
+
+
+def test_hosts_that_die_one_after_the_other_are_not_all_blocked() -> None:
+    """What was given stands in Flink: three of four hosts were blocked at once, and the job ended for want of slots."""
+    world = started()
+    blocked: set[str] = set()
+    for host in ("h0", "h1", "h2", "h3"):
+        world.machines[host].up = False
+        world.run(3000)
+        blocked |= {block.host for block in world.observers["o1"].blocks(world.now_ms)}
+        world.machines[host].up = True
+        world.run(8000)
+    assert set(world.convicted()) == {"h0", "h1", "h2", "h3"}
+    assert blocked == {"h0"}
 
 
 def test_a_flapping_host_is_not_convicted_again_and_again() -> None:
@@ -404,4 +459,19 @@ def test_wall_clocks_only_tell_skew() -> None:
     world.run(2000)
     told = [fields["skewed"] for _, name, event, fields in world.events if event == "clock_skew" and name == "o1"]
     assert told == [True, False]
+    assert world.convicted() == {}
+
+
+def test_a_host_whose_disk_is_full_is_kept_off_work_while_it_lasts() -> None:
+    """With the reason, until the disk is well again; it is never convicted."""
+    world = started(4)
+    observer = world.observers["o1"]
+    assert observer.kept_off(world.now_ms) == {}
+    gray = (FailureClass.FULL_DISK, FailureClass.SLOW_DISK)
+    world.machines["h2"].report = msgspec.structs.replace(RUNNING, gray=gray)
+    world.run(500)
+    assert observer.kept_off(world.now_ms) == {"h2": "full_disk, slow_disk"}
+    world.machines["h2"].report = RUNNING
+    world.run(500)
+    assert observer.kept_off(world.now_ms) == {}
     assert world.convicted() == {}

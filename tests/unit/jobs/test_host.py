@@ -187,6 +187,22 @@ def test_suspended_jobs_come_back_at_the_next_start(parts: Parts) -> None:
     ]  # only who is stopped for good may come back on another state backend
 
 
+def test_a_deploy_of_a_job_that_is_being_resumed_waits_until_it_runs(parts: Parts) -> None:
+    """Nothing is submitted again, and what is told is that it runs, though the reconciler has not looked since."""
+    deployed(parts)
+    parts.host.suspend()
+    parts.cluster.restart()
+    reborn = parts.reborn()
+    reborn.host.resume()
+    for _ in range(8):
+        if reborn.jobs.get("total").state is State.SUBMITTED:
+            break
+        reborn.settle(rounds=1)
+    assert reborn.jobs.get("total").state is State.SUBMITTED
+    again = deployed(reborn)
+    assert (again.action, again.state, len(parts.driver.submits)) == ("unchanged", "running", 2)
+
+
 def test_a_job_that_cannot_be_suspended_restarts_from_its_checkpoint(parts: Parts) -> None:
     """A failed savepoint does not stop the stack from going down; the last checkpoint is used instead."""
     deployed(parts)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 from headrace.stack.archive import KEEP, MARKERS, adopt_archive
 
 
@@ -30,13 +32,14 @@ def test_archive_of_a_process_that_was_stopped_young_is_thrown_away(tmp_path: Pa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_archive_of_a_taskmanager_that_ran_no_task_is_thrown_away(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["taskmanager", "failover"])
+def test_archive_of_a_spare_that_did_no_work_is_thrown_away(tmp_path: Path, kind: str) -> None:
     """It would speed up the start, and leave the first job, which a spare must take over at once, as slow as ever."""
     for worked in (False, True):
-        temporary = tmp_path / "taskmanager-1.tmp"
-        temporary.write_bytes(b"classes " + (MARKERS["taskmanager"] if worked else b""))
-        argv = ("java", f"-XX:ArchiveClassesAtExit={temporary}", "TaskManagerRunner")
-        assert adopt_archive(str(tmp_path / "taskmanager-abc.jsa"), argv, complete=True) is worked
+        temporary = tmp_path / f"{kind}-1.tmp"
+        temporary.write_bytes(b"classes " + (MARKERS[kind] if worked else b""))
+        argv = ("java", f"-XX:ArchiveClassesAtExit={temporary}", "Main")
+        assert adopt_archive(str(tmp_path / f"{kind}-abc.jsa"), argv, complete=True) is worked
         assert not temporary.exists()
 
 

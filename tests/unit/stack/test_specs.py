@@ -10,6 +10,7 @@ import pytest
 from headrace.core.errors import NotFound
 from headrace.core.home import Home
 from headrace.flink.profile import cluster_settings, job_config, load_profile
+from headrace.guard.lab.failover import ARCHIVE_WRITING, job_manager
 from headrace.stack import flinkhome, kafka, specs
 from headrace.stack.assets import Assets
 from headrace.stack.context import StackContext
@@ -70,6 +71,18 @@ def test_task_managers_have_fixed_ids_and_own_temporary_folders(context: StackCo
         assert f"io.tmp.dirs={context.home.tmp / name}" in built[name].argv
         assert "-Xmx1m" in built[name].argv
     assert built["jobmanager"].argv[0] == "/jdk/bin/java"
+
+
+def test_job_managers_of_which_one_leads_have_a_class_archive_of_their_own(context: StackContext) -> None:
+    """A standby must find the classes in it that restore a job; each of them writes to another file."""
+    (alone,) = build_specs(context, ["jobmanager"])
+    assert Path(alone.class_archive).name.startswith("jobmanager-")
+    settings = context.flink_settings | {"high-availability.type": "zookeeper"}
+    pair = msgspec.structs.replace(context, flink_settings=settings)
+    both = [job_manager(pair, f"jobmanager-{number}", f"10.0.0.{number}") for number in (1, 2)]
+    assert all(Path(spec.class_archive).name.startswith("failover-") for spec in both)
+    written = {word for spec in both for word in spec.argv if word.startswith(ARCHIVE_WRITING)}
+    assert len(written) == len(both)
 
 
 def test_every_process_keeps_its_temporary_files_in_the_home(context: StackContext) -> None:

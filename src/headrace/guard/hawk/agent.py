@@ -29,18 +29,20 @@ from headrace.core.errors import HeadraceError, Invalid
 from headrace.core.log import get_logger, setup_logging
 from headrace.guard.hawk.agent_core import AgentCore, describe
 from headrace.guard.hawk.fence import Fence
-from headrace.guard.hawk.gray import Streak, classify, follow, shown
+from headrace.guard.hawk.gray import Streak, classify, find_proven, follow, shown
 from headrace.guard.hawk.keys import read_key
+from headrace.guard.hawk.metrics import AGENT, MetricsServer, by, own_cpu_s, own_rss_bytes, plain, render
 from headrace.guard.hawk.model import FailureClass, HostReport
 from headrace.guard.hawk.options import OBSERVERS, HawkOptions
 from headrace.guard.hawk.probes import Prober
-from headrace.guard.hawk.processes import ProcessWatch
+from headrace.guard.hawk.processes import TASK_AND_JOB_MANAGERS, TASK_MANAGERS, ProcessWatch
 from headrace.guard.hawk.self_check import SelfChecker
 from headrace.guard.hawk.wire import DATAGRAM_BYTES_MAX
 
 log = get_logger("headrace.guard.hawk.agent")
 REFRESH_MS = 200
 PROBE_EVERY_MS = 100
+COLLECT_MS = 1000  # between two looks at whether a self-check has ended
 REPEATS, REPEAT_EVERY_MS = 4, 20  # of news: one lost packet must not cost a heartbeat's interval
 DATAGRAMS_A_TURN = 64
 _MCL_ALL_ON_FAULT = 1 | 2 | 4
@@ -56,6 +58,8 @@ class AgentSetup(NamedTuple):
     disks: tuple[Path, ...] = ()
     rack: str = ""
     options: HawkOptions = HawkOptions()
+    job_managers: bool = False
+    metrics: tuple[str, int] | None = None
 
 
 class Agent:
@@ -76,14 +80,48 @@ class Agent:
         self._names = {str(index): index for index in self._index.values()}
         self._prober = Prober(self._selector, self._on_kernel, port=setup.options.probe_port)
         self._processes = ProcessWatch(
-            setup.pid_folder, self._selector, options=setup.options, tell=log.warning, now=self.now_ms
+            setup.pid_folder,
+            self._selector,
+            options=setup.options,
+            tell=log.warning,
+            now=self.now_ms,
+            prefixes=TASK_AND_JOB_MANAGERS if setup.job_managers else TASK_MANAGERS,
         )
         self._checker = SelfChecker(setup.disks, clock=clock)
         self._streaks: dict[FailureClass, Streak] = {}
         self._fence = Fence.RUN
-        self._refresh_due_ms = self._check_due_ms = self._probe_due_ms = 0
+        self._refresh_due_ms = self._check_due_ms = self._collect_due_ms = self._probe_due_ms = 0
         self._repeats, self._repeat_due_ms = 0, 0
+        self._holds = self._kills = 0
+        self._metrics = (
+            MetricsServer(setup.metrics, self._selector, self.metrics_text) if setup.metrics is not None else None
+        )
         self._stopping = False
+
+    def metrics_text(self) -> str:
+        """All metrics of this agent."""
+        now_ms = self.now_ms()
+        observers = [f"{ip}:{port}" for ip, port in self._setup.observers]
+        ages = {
+            observer: float(now_ms - lease.acked_ms)
+            for observer, lease in zip(observers, self._core.leases, strict=True)
+            if lease.acked_ms is not None
+        }
+        acknowledged = dict(zip(observers, map(float, self._core.acknowledged), strict=True))
+        metrics = {
+            "heartbeats_total": plain(self._core.heartbeats),
+            "acknowledgements_total": by("observer", acknowledged),
+            "lease_age_ms": by("observer", ages),
+            "fence_state": by("state", {state: float(state is self._fence) for state in Fence}),
+            "holds_total": plain(self._holds),
+            "kills_total": plain(self._kills),
+            "processes": plain(sum(each.pid != 0 for each in self._processes.reports(now_ms))),
+            "gray": by("class", dict.fromkeys(shown(self._streaks), 1.0)),
+            "rejected_datagrams_total": by("reason", self._core.rejected),
+            "rss_bytes": plain(own_rss_bytes()),
+            "cpu_s": plain(own_cpu_s()),
+        }
+        return render({AGENT + name: series for name, series in metrics.items()})
 
     def now_ms(self) -> int:
         """Monotonic ms that go on while the machine is suspended."""
@@ -105,6 +143,8 @@ class Agent:
             self._send(self._core.beat(self._report(self.now_ms(), leaving=True), self.now_ms(), at_once=True))
         self._processes.close()
         self._prober.close()
+        if self._metrics is not None:
+            self._metrics.close()
 
     def turn(self) -> None:
         """Wait for what is due or comes first, and see to it."""
@@ -129,6 +169,8 @@ class Agent:
         fence = self._core.fence(now_ms)
         if fence is not self._fence:
             log.warning("fence_decided", fence=fence, leases=describe(self._core.leases, now_ms))
+            self._holds += fence is Fence.HOLD
+            self._kills += fence is Fence.KILL
         self._fence = fence
         self._processes.apply(fence)
 
@@ -137,19 +179,26 @@ class Agent:
             self._refresh_due_ms = now_ms + REFRESH_MS
             self._processes.refresh(now_ms)
             self._prober.expire(now_ms)
-        if now_ms >= self._check_due_ms:
-            self._check_due_ms = now_ms + self._options.self_check_s * 1000
-            check = self._checker.poll(slow_ms=self._options.disk_slow_ms)
-            if check is not None:
-                before = shown(self._streaks)
-                self._streaks = follow(self._streaks, classify(check, self._options), self._options)
-                if shown(self._streaks) != before:
-                    log.warning("gray_changed", classes=list(shown(self._streaks)))
+        if now_ms >= self._collect_due_ms:
+            self._collect_due_ms = now_ms + COLLECT_MS
+            self._check_itself(now_ms)
         if now_ms >= self._probe_due_ms:
             late = self._core.late_observers(now_ms)
             self._probe_due_ms = now_ms + PROBE_EVERY_MS
             for index in late:
                 self._prober.probe(str(index), self._setup.observers[index][0], now_ms)
+
+    def _check_itself(self, now_ms: int) -> None:
+        begin = now_ms >= self._check_due_ms
+        if begin:
+            self._check_due_ms = now_ms + self._options.self_check_s * 1000
+        check = self._checker.poll(slow_ms=self._options.disk_slow_ms, begin=begin)
+        if check is None:
+            return
+        before, seen = shown(self._streaks), classify(check, self._options)
+        self._streaks = follow(self._streaks, seen, self._options, proven=find_proven(check))
+        if shown(self._streaks) != before:
+            log.warning("gray_changed", classes=list(shown(self._streaks)))
 
     def _has_news(self, now_ms: int) -> bool:
         if self._processes.news:
@@ -223,7 +272,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--key-file", required=True, type=Path, help="this host's key")
     parser.add_argument("--pid-folder", required=True, type=Path, help="where the TaskManagers' pid files lie")
     parser.add_argument("--disk", action="append", default=[], type=Path, help="folder to write to in self-checks")
+    parser.add_argument(
+        "--job-managers",
+        action="store_true",
+        help="watch and fence JobManagers, too; only where another one can lead (high availability)",
+    )
     parser.add_argument("--rack", default="")
+    parser.add_argument("--metrics", help="host:port to serve GET /metrics on")
     parser.add_argument("--config", type=Path)
     chosen = parser.parse_args(arguments)
     setup_logging()
@@ -240,6 +295,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             tuple(chosen.disk),
             chosen.rack,
             load_options(HawkOptions, document=document, env=os.environ).check(),
+            chosen.job_managers,
+            parse_address(chosen.metrics) if chosen.metrics else None,
         )
         agent = Agent(setup, clock=BootClock())
         signal.signal(signal.SIGTERM, lambda *_: agent.stop())

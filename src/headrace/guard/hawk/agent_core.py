@@ -58,6 +58,12 @@ class AgentCore:
         self._rejoin: set[int] = set()
         self._holding = Holding()
         self.rejected: dict[str, int] = {}
+        self.acknowledged = [0] * observers
+
+    @property
+    def heartbeats(self) -> int:
+        """How many heartbeats were sent."""
+        return self._number
 
     @property
     def leases(self) -> list[Lease]:
@@ -113,6 +119,7 @@ class AgentCore:
         peer = self._peers[index]
         match datagram.kind:
             case Kind.ACK:
+                self.acknowledged[index] += 1
                 self._acked(peer, sent_ms, datagram.as_(Ack))
             case Kind.CHALLENGE:
                 if peer.cookie != datagram.as_(Challenge).cookie or peer.joined:

@@ -1,17 +1,23 @@
 """What is ill but not dead: disks, memory, clocks. Nobody is convicted for it; it is told, and may cost a host new work.
 
 A class is on after `gray_on` bad self-checks in a row and off after `gray_off` good ones, so that one slow write says nothing
-and a disk at the border does not blink.
+and a disk at the border does not blink. What an error proves, a full or read-only disk, needs no second check: each task that starts there fails.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
 from headrace.guard.hawk.model import FailureClass
 from headrace.guard.hawk.options import HawkOptions
+
+PROOFS = {
+    "EROFS": FailureClass.READ_ONLY_DISK,
+    "ENOSPC": FailureClass.FULL_DISK,
+    "EDQUOT": FailureClass.FULL_DISK,
+}
 
 
 class DiskCheck(msgspec.Struct, frozen=True):
@@ -42,9 +48,9 @@ def classify(check: SelfCheck, options: HawkOptions) -> set[FailureClass]:
     """The classes that one self-check shows."""
     found = set()
     for disk in check.disks:
-        if disk.errno == "EROFS":
-            found.add(FailureClass.READ_ONLY_DISK)
-        elif disk.errno in {"ENOSPC", "EDQUOT"} or disk.free_share < options.disk_full_share:
+        if disk.errno in PROOFS:
+            found.add(PROOFS[disk.errno])
+        elif disk.free_share < options.disk_full_share:
             found.add(FailureClass.FULL_DISK)
         elif disk.errno or disk.elapsed_ms > options.disk_slow_ms:
             found.add(FailureClass.SLOW_DISK)  # EIO and whatever else a dying disk answers
@@ -53,16 +59,25 @@ def classify(check: SelfCheck, options: HawkOptions) -> set[FailureClass]:
     return found
 
 
+def find_proven(check: SelfCheck) -> set[FailureClass]:
+    """The classes that an error of this check proves."""
+    return {PROOFS[disk.errno] for disk in check.disks if disk.errno in PROOFS}
+
+
 def follow(
-    streaks: Mapping[FailureClass, Streak], seen: Iterable[FailureClass], options: HawkOptions
+    streaks: Mapping[FailureClass, Streak],
+    seen: Iterable[FailureClass],
+    options: HawkOptions,
+    *,
+    proven: Collection[FailureClass] = (),
 ) -> dict[FailureClass, Streak]:
-    """The streaks after one more check that showed `seen`; those that are off and quiet are dropped."""
+    """The streaks after one more check that showed `seen`; those that are off and quiet are dropped, those that are proven are on at once."""
     now = set(seen)
     after = {}
     for failure in now | set(streaks):
         old = streaks.get(failure, Streak())
         bad, good = (old.bad + 1, 0) if failure in now else (0, old.good + 1)
-        on = bad >= options.gray_on or (old.on and good < options.gray_off)
+        on = bad >= options.gray_on or (bad > 0 and failure in proven) or (old.on and good < options.gray_off)
         if on or bad:
             after[failure] = Streak(bad, good, on)
     return after

@@ -1,6 +1,6 @@
 """Hawk for one machine: `python -m headrace.guard.hawk.local --home H`, a process of the local stack.
 
-There is one host, so there is nobody to observe it and nothing to fence. What is left is what costs most on one machine: a
+There is one host, so there is nobody to observe it and nothing to fence, and one JobManager, so that no other could lead. What is left is what costs most on one machine: a
 TaskManager that dies, or stands still, is told to Flink at once instead of after refused or missing heartbeats. The stack's supervisor starts it
 again; until then the spare has its tasks.
 """
@@ -18,6 +18,7 @@ from headrace.core.clock import Clock, SystemClock
 from headrace.core.home import Home
 from headrace.core.log import get_logger, setup_logging
 from headrace.flink.driver_client import DriverClient
+from headrace.guard.hawk.events import EventLog
 from headrace.guard.hawk.model import FailureClass, ProcessReport, Verdict
 from headrace.guard.hawk.options import HawkOptions
 from headrace.guard.hawk.processes import ProcessWatch
@@ -25,7 +26,11 @@ from headrace.guard.hawk.realize import Order, Realizer, ResourceManager
 
 log = get_logger("headrace.guard.hawk.local")
 REFRESH_S = 0.2
+KEEP_OPEN_S = (
+    10.0  # an idle machine does not feel it, and a JobManager that was restarted is reached again within that time
+)
 HOST = "local"
+EVENTS_FILE = "hawk.events"  # in the folder of pid files, where the console finds it
 
 
 class LocalHawk:
@@ -33,13 +38,14 @@ class LocalHawk:
 
     def __init__(self, folder: Path, flink: ResourceManager, *, clock: Clock) -> None:
         self._clock = clock
+        self._events = EventLog(folder / EVENTS_FILE, HOST, clock=clock)
         self._selector = selectors.DefaultSelector()
         self._watch = ProcessWatch(
             folder, self._selector, options=HawkOptions(), tell=log.warning, now=lambda: self._now_ms()
         )
         self._told: set[int] = set()
         self.realizer = Realizer(
-            flink, clock=clock, tell=log.warning, still_holds=self._still_holds, heard=lambda _: None
+            flink, clock=clock, tell=self._tell, still_holds=self._still_holds, heard=lambda _: None
         )
         self._stopping = False
 
@@ -49,7 +55,7 @@ class LocalHawk:
 
     def run(self) -> None:
         """Watch until told to stop."""
-        self.realizer.start_telling()
+        self.realizer.start_telling(keep_open_s=KEEP_OPEN_S)
         while not self._stopping:
             for order in self.turn(REFRESH_S):
                 self.realizer.order(order)
@@ -71,9 +77,14 @@ class LocalHawk:
 
     def _order(self, report: ProcessReport) -> Order:
         failure = FailureClass.PROCESS_FROZEN if report.frozen else FailureClass.PROCESS_LOST
-        log.warning("verdict", process=report.name, pid=report.lost_pid, failure=failure)
+        self._tell("verdict", host=HOST, process=report.name, pid=report.lost_pid, failure=failure)
         verdict = Verdict(HOST, failure, report.name, report.lost_pid)
         return Order(verdict, (report.name,), self._clock.monotonic_s())
+
+    def _tell(self, event: str, **fields: object) -> None:
+        """One event: a line of log and one of the event log; called from two threads."""
+        log.warning(event, **fields)
+        self._events.write(event, fields)
 
     def _still_holds(self, order: Order) -> bool:
         reports = self._watch.reports(self._now_ms())

@@ -10,6 +10,8 @@ from enum import StrEnum
 
 import msgspec
 
+JOB_MANAGER_PREFIX = "jobmanager"  # of names of processes; all others are TaskManagers, named by Flink's resource id
+
 
 class View(StrEnum):
     """What one observer thinks of one host."""
@@ -36,7 +38,7 @@ class FailureClass(StrEnum):
 
 
 class ProcessReport(msgspec.Struct, frozen=True, array_like=True):
-    """A TaskManager as its agent sees it; `name` is Flink's resource id, `pid` 0 when it does not run.
+    """A TaskManager or JobManager as its agent sees it; `pid` is 0 when it does not run.
 
     `lost_pid` is the newest of its processes that ended without being asked to, `lost_age_ms` how long ago that was, `frozen`
     whether the agent killed it because it stood still.
@@ -48,6 +50,16 @@ class ProcessReport(msgspec.Struct, frozen=True, array_like=True):
     lost_age_ms: int = 0
     frozen: bool = False
 
+    @property
+    def is_job_manager(self) -> bool:
+        """Whether it is a JobManager."""
+        return is_job_manager(self.name)
+
+
+def is_job_manager(name: str) -> bool:
+    """Whether a process of this name is a JobManager; the name of a TaskManager is its resource id."""
+    return name.startswith(JOB_MANAGER_PREFIX)
+
 
 class HostReport(msgspec.Struct, frozen=True, array_like=True):
     """What an agent says of its host in each heartbeat."""
@@ -56,7 +68,7 @@ class HostReport(msgspec.Struct, frozen=True, array_like=True):
     rack: str = ""
     processes: tuple[ProcessReport, ...] = ()
     gray: tuple[FailureClass, ...] = ()
-    holding: bool = False  # its TaskManagers are stopped until the lease is whole again
+    holding: bool = False  # its Flink processes are stopped until the lease is whole again
     fenced: bool = False  # it has killed them and knows of the verdict
     leaving: bool = False
 
@@ -133,7 +145,7 @@ class Standing(msgspec.Struct, frozen=True):
     """What the decision remembers between two turns.
 
     Args:
-        quorum_ms: host → since when a quorum holds it for lost.
+        quorum_ms: host → since when a quorum holds it for lost; in the future for one that the brake has just held.
         brake_ms: since when too many hosts are silent, None while they are not.
         told: (process, pid) of processes whose loss has been told.
     """

@@ -16,12 +16,9 @@ import selectors
 import signal
 import socket
 import sys
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
-
-import msgspec
 
 from headrace.core.clock import BootClock, Clock
 from headrace.core.config import load_options, read_toml
@@ -29,19 +26,30 @@ from headrace.core.errors import HeadraceError, Invalid
 from headrace.core.log import get_logger, setup_logging
 from headrace.flink.driver_client import DriverClient
 from headrace.guard.hawk.agent import hold_memory, parse_address
+from headrace.guard.hawk.events import EventLog
 from headrace.guard.hawk.keys import read_key
-from headrace.guard.hawk.model import Verdict, View
+from headrace.guard.hawk.metrics import (
+    OBSERVER,
+    EventCounts,
+    MetricsServer,
+    by,
+    count_by,
+    own_cpu_s,
+    own_rss_bytes,
+    plain,
+    render,
+)
+from headrace.guard.hawk.model import Verdict, View, is_job_manager
 from headrace.guard.hawk.observer_core import ObserverCore
 from headrace.guard.hawk.options import HawkOptions
 from headrace.guard.hawk.probes import Prober
-from headrace.guard.hawk.realize import Order, Realizer, ResourceManager
+from headrace.guard.hawk.realize import KeptOff, Order, Realizer, ResourceManager
+from headrace.guard.hawk.roster import Roster
 from headrace.guard.hawk.wire import DATAGRAM_BYTES_MAX
-from headrace.stack.logs import LogWriter
 
 log = get_logger("headrace.guard.hawk.observer")
 TURN_S = 0.02
 DATAGRAMS_A_TURN = 20_000  # 10,000 hosts that were silent for two beats while we were away
-EVENTS_BYTES = 16 << 20  # and one older file: some 200,000 events
 RECEIVE_BYTES = 8 << 20  # 5,000 datagrams with the kernel's overhead: half a second of 1,000 hosts
 
 
@@ -54,6 +62,8 @@ class ObserverSetup(NamedTuple):
     peers: dict[str, tuple[str, int]]
     events: Path | None = None
     options: HawkOptions = HawkOptions()
+    metrics: tuple[str, int] | None = None
+    hosts_file: Path | None = None
 
 
 class Observer:
@@ -62,8 +72,11 @@ class Observer:
     def __init__(self, setup: ObserverSetup, *, clock: Clock, flink: ResourceManager | None = None) -> None:
         self._setup = setup
         self._clock = clock
-        self._events = LogWriter(setup.events, limit_bytes=EVENTS_BYTES, keep=1) if setup.events else None
-        self._events_lock = threading.Lock()
+        self._events = EventLog(setup.events, setup.name, clock=clock) if setup.events else None
+        self._counts = EventCounts()
+        self._roster = (
+            Roster(setup.hosts_file, options=setup.options, clock=clock, tell=self.tell) if setup.hosts_file else None
+        )
         self._core = ObserverCore(
             setup.name,
             setup.key,
@@ -85,7 +98,45 @@ class Observer:
             if flink
             else None
         )
+        self._metrics = (
+            MetricsServer(setup.metrics, self._selector, self.metrics_text) if setup.metrics is not None else None
+        )
+        self._ill: frozenset[str] = frozenset()
+        self._kept_off: frozenset[str] = frozenset()
         self._stopping = False
+
+    def metrics_text(self) -> str:
+        """All metrics of this observer."""
+        core, counts = self._core, self._counts
+        awake_ms = core.awake_ms
+        silence = {
+            name: float(awake_ms - known.evidence.heartbeat_ms)
+            for name, known in core.hosts.items()
+            if known.view is not View.ALIVE
+        }
+        gray = count_by(failure for known in core.hosts.values() for failure in known.report.gray)
+        metrics = {
+            "hosts": by("view", dict.fromkeys(View, 0.0) | count_by(known.view for known in core.hosts.values())),
+            "silence_ms": by("host", silence),
+            "heartbeats_total": plain(core.heartbeats),
+            "verdicts_total": by("class", counts.verdicts),
+            "verdicts_told_total": plain(counts.told),
+            "verdicts_dropped_total": plain(counts.dropped),
+            "held_hosts": plain(counts.held),
+            "link_fault_hosts": plain(counts.link_faults),
+            "sick_observers": plain(counts.sick),
+            "blocked_hosts": plain(len(core.blocks(self._now_ms()))),
+            "retired_hosts": plain(len(self._roster.retired) if self._roster is not None else 0),
+            "gray_hosts": by("class", gray),
+            "rejected_datagrams_total": by("reason", core.rejected),
+            "rss_bytes": plain(own_rss_bytes()),
+            "cpu_s": plain(own_cpu_s()),
+        }
+        if self._realizer is not None:
+            spare = self._realizer.spare_slots
+            metrics["spare_slots"] = plain(spare) if spare is not None else ()
+            metrics["exposed_nodes"] = plain(counts.exposed)
+        return render({OBSERVER + name: series for name, series in metrics.items()})
 
     def stop(self) -> None:
         """End after this turn."""
@@ -94,16 +145,11 @@ class Observer:
     def tell(self, event: str, **fields: object) -> None:
         """One event: a line of log and a line of the event file; called from several threads."""
         log.info(event, observer=self._setup.name, **fields)
+        self._counts.hear(event, fields)
+        if self._roster is not None:
+            self._roster.hear(event, fields)
         if self._events is not None:
-            head = {
-                "at_ms": self._clock.now_ms(),
-                "mono_ms": self._now_ms(),
-                "observer": self._setup.name,
-                "event": event,
-            }
-            line = msgspec.json.encode(head | fields, enc_hook=str) + b"\n"
-            with self._events_lock:
-                self._events.write(line)
+            self._events.write(event, fields)
 
     def run(self) -> None:
         """Observe until told to stop."""
@@ -119,6 +165,8 @@ class Observer:
         if self._realizer:
             self._realizer.stop()
         self._prober.close()
+        if self._metrics is not None:
+            self._metrics.close()
         self.tell("observer_stopped", rejected=self._core.rejected)
 
     def turn(self) -> None:
@@ -135,18 +183,42 @@ class Observer:
                 self._socket.sendto(data, address)
         for host, address_ip in turn.probes:
             self._prober.probe(host, address_ip, now_ms)
+        if self._roster is not None:
+            self._roster.turn(self._core.living, now_ms)
         if self._realizer:
+            self._keep_off(self._realizer, now_ms)
             self._realizer.eager = bool(turn.probes)
             for verdict in turn.decision.verdicts:
                 self._realizer.order(self._order(verdict, now_ms))
 
+    def _keep_off(self, realizer: Realizer, now_ms: int) -> None:
+        """Hosts that are retired, and those whose disk takes no writes, for Flink."""
+        ill = self._core.kept_off(now_ms)
+        if ill.keys() != self._ill:
+            self._ill = frozenset(ill)
+            self.tell("kept_off", names=sorted(ill))
+        reasons = ill | {
+            host: f"retired, {why}" for host, why in (self._roster.retired if self._roster else {}).items()
+        }
+        known = {host: self._core.hosts[host] for host in reasons if host in self._core.hosts}
+        if known or self._kept_off:
+            self._kept_off = frozenset(known)
+            realizer.keep_off(
+                {
+                    host: KeptOff(self._core.task_managers(host), each.address[0], reasons[host])
+                    for host, each in known.items()
+                }
+            )
+
     def _order(self, verdict: Verdict, now_ms: int) -> Order:
-        names = (verdict.process,) if verdict.process else self._core.processes(verdict.host)
-        blocked_ms = next(
-            (each.until_ms - now_ms for each in self._core.blocks(now_ms) if each.host == verdict.host), 0
-        )
-        address = self._core.hosts[verdict.host].address[0]
-        return Order(verdict, names, self._clock.monotonic_s(), address, blocked_ms / 1000)
+        host, one = verdict.host, (verdict.process,)
+        names = self._core.task_managers(host)
+        leaders = self._core.job_managers(host)
+        if verdict.process:
+            names, leaders = ((), one) if is_job_manager(verdict.process) else (one, ())
+        blocked_ms = next((each.until_ms - now_ms for each in self._core.blocks(now_ms) if each.host == host), 0)
+        address = self._core.hosts[host].address[0]
+        return Order(verdict, names, self._clock.monotonic_s(), address, blocked_ms / 1000, leaders)
 
     def _still_holds(self, order: Order) -> bool:
         """Whether nothing newer is known: the process has not been replaced, the host has not come back. From a thread; reads only."""
@@ -204,6 +276,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--driver", type=Path, help="socket of the Flink driver; with it this observer acts on verdicts"
     )
     parser.add_argument("--events", type=Path, help="file for events, one JSON object a line")
+    parser.add_argument("--hosts-file", type=Path, help="file of strikes and retired hosts")
+    parser.add_argument("--metrics", help="host:port to serve GET /metrics on")
     parser.add_argument("--config", type=Path)
     chosen = parser.parse_args(arguments)
     setup_logging()
@@ -216,6 +290,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parse_peers(chosen.peers),
             chosen.events,
             load_options(HawkOptions, document=document, env=os.environ).check(),
+            parse_address(chosen.metrics) if chosen.metrics else None,
+            chosen.hosts_file,
         )
         flink = DriverClient(chosen.driver) if chosen.driver else None
         observer = Observer(setup, clock=BootClock(), flink=flink)

@@ -29,7 +29,7 @@ from headrace.guard.hawk.model import (
     View,
 )
 from headrace.guard.hawk.options import HawkOptions
-from headrace.guard.hawk.probation import Block, Conviction, decide_blocks, remember
+from headrace.guard.hawk.probation import NO_WRITES, Block, Conviction, decide_block, decide_kept_off, remember
 from headrace.guard.hawk.verdicts import NEWS_MS, cast, decide_verdicts
 from headrace.guard.hawk.views import Awake, advance, decide_view
 from headrace.guard.hawk.wire import (
@@ -106,6 +106,7 @@ class ObserverCore:
         self.name = check_name(name)
         self.hosts: dict[str, Host] = {}  # ordered by the last heartbeat, oldest first
         self.rejected: dict[str, int] = {}
+        self.heartbeats = 0
         self._cluster_key = cluster_key
         self._observers_key = observers_key(cluster_key)
         self._keys: dict[str, bytes] = {}
@@ -116,6 +117,8 @@ class ObserverCore:
         self._unsettled: set[str] = set()
         self._news: set[str] = set()
         self._holding: set[str] = set()
+        self._ill: set[str] = set()  # hosts whose disk takes no writes
+        self._blocks: dict[str, Block] = {}  # given, and not yet ended
         self._options = options.check()
         self._tell = tell
         self._awake = Awake(0, 0)
@@ -126,7 +129,8 @@ class ObserverCore:
         self._peer_nonces: dict[str, bytes] = {}
         self._standing = Standing()
         self._decision = Decision()
-        self._told: dict[ToldConviction, int] = {}
+        self._told: dict[ToldConviction, int] = {}  # own verdicts on hosts → when they were given
+        self._heard_told: dict[ToldConviction, int] = {}  # verdicts of peers → when one was last heard
         self._heard_verdicts: list[Verdict] = []
         self._flink: dict[
             str, tuple[int, int]
@@ -182,13 +186,39 @@ class ObserverCore:
 
     def blocks(self, now_ms: int) -> list[Block]:
         """Hosts that get no work now."""
-        histories = {host: known.history for host, known in self.hosts.items() if known.history}
-        return decide_blocks(histories, len(self.hosts), now_ms, self._options)
+        self._blocks = {host: block for host, block in self._blocks.items() if block.until_ms > now_ms}
+        return list(self._blocks.values())
 
-    def processes(self, host: str) -> tuple[str, ...]:
+    def living(self) -> set[str]:
+        """Hosts that take part and are heard."""
+        return {
+            host
+            for host, known in self.hosts.items()
+            if known.member.phase is Phase.MEMBER and known.view is View.ALIVE
+        }
+
+    def kept_off(self, now_ms: int) -> dict[str, str]:
+        """Hosts that get no new work now because their disk takes no writes, with the reason."""
+        self._ill &= self.hosts.keys()
+        if not self._ill:
+            return {}
+        gray = {host: self.hosts[host].report.gray for host in self._ill}
+        on_probation = {block.host for block in self.blocks(now_ms)}
+        hosts = decide_kept_off(gray, on_probation, len(self.hosts), self._options)
+        return {host: ", ".join(gray[host]) for host in hosts}
+
+    def task_managers(self, host: str) -> tuple[str, ...]:
         """Flink's resource ids of a host's TaskManagers."""
+        return self._names(host, job_managers=False)
+
+    def job_managers(self, host: str) -> tuple[str, ...]:
+        """Names of a host's JobManagers."""
+        return self._names(host, job_managers=True)
+
+    def _names(self, host: str, *, job_managers: bool) -> tuple[str, ...]:
         known = self.hosts.get(host)
-        return tuple(process.name for process in known.report.processes) if known else ()
+        processes = known.report.processes if known else ()
+        return tuple(process.name for process in processes if process.is_job_manager is job_managers)
 
     # --- agents ---
 
@@ -228,6 +258,7 @@ class ObserverCore:
         return known.ack
 
     def _heard(self, host: str, datagram: Datagram, report: HostReport, address: Address) -> Host:
+        self.heartbeats += 1
         known = self.hosts.pop(host, None)
         member = known.member if known else None
         silent = known is not None and self.awake_ms - known.evidence.heartbeat_ms >= self._options.suspect_after_ms
@@ -241,6 +272,7 @@ class ObserverCore:
             known = Host(member, address, evidence)
         if set(report.gray) != set(known.report.gray):
             self._tell("host_gray", host=host, classes=list(report.gray))
+            (self._ill.add if NO_WRITES & set(report.gray) else self._ill.discard)(host)
         if report.leaving and member.phase is not Phase.LEFT:
             self._tell("agent_left", host=host)
             member = msgspec.structs.replace(member, phase=Phase.LEFT)
@@ -298,12 +330,16 @@ class ObserverCore:
             self._hear_conviction(told, peer, now_ms)
 
     def _hear_conviction(self, told: ToldConviction, peer: str, now_ms: int) -> None:
-        """A peer's quorum held a moment sooner than ours, or it alone knew that Flink is deaf: its verdict is ours, to act on, too."""
+        """A peer's quorum held a moment sooner than ours, or it alone knew that Flink is deaf: its verdict is ours, to act on, too.
+
+        It is not told on: observers that repeat each other would never end, and convict a host again that has come back since.
+        """
         known = self.hosts.get(told.host)
-        if told in self._told or known is None or known.member.boot != told.boot:
+        if known is None or known.member.boot != told.boot:
             return
-        self._told[told] = now_ms
-        if known.member.phase is not Phase.CONVICTED:
+        is_new = told not in self._told and told not in self._heard_told
+        self._heard_told[told] = now_ms
+        if is_new and known.member.phase is not Phase.CONVICTED:
             self._heard_verdicts.append(Verdict(told.host, told.failure, votes=(peer,)))
             self._convict(told.host, told.failure, now_ms)
 
@@ -312,7 +348,8 @@ class ObserverCore:
             return []
         self._ballot_due_ms = now_ms + (BALLOT_HASTE_MS if own.silent else BALLOT_EVERY_MS)
         self._number += 1
-        self._told = {told: at_ms for told, at_ms in self._told.items() if now_ms - at_ms <= TELL_CONVICTED_MS}
+        self._told = _recent(self._told, now_ms)
+        self._heard_told = _recent(self._heard_told, now_ms)
         convicted = tuple(self._told)[-CONVICTIONS_MAX:]
         return [(self._encode_ballot(own, peer, convicted), address) for peer, address in self._peers.items()]
 
@@ -410,8 +447,7 @@ class ObserverCore:
         for verdict in decision.verdicts:
             self._tell_verdict(verdict)
             if verdict.process:
-                known = self.hosts[verdict.host]
-                known.history = remember(known.history, Conviction(now_ms, verdict.failure), self._options)
+                self._remember(verdict.host, verdict.failure, now_ms)
             else:
                 boot = self.hosts[verdict.host].member.boot
                 self._told[ToldConviction(verdict.host, boot, verdict.failure)] = now_ms
@@ -421,10 +457,19 @@ class ObserverCore:
         known = self.hosts[host]
         known.member = msgspec.structs.replace(known.member, phase=Phase.CONVICTED, fenced=False)
         known.convicted_ms = now_ms
-        known.history = remember(known.history, Conviction(now_ms, failure), self._options)
+        self._remember(host, failure, now_ms)
         if known.ack:
             number = Datagram(Kind.ACK, host, known.member.boot, known.member.sequence, None)
             known.ack = self._answer(number, Kind.ACK, Ack(True))
+
+    def _remember(self, host: str, failure: FailureClass, now_ms: int) -> None:
+        """One more verdict in a host's history, which may block it."""
+        known = self.hosts[host]
+        known.history = remember(known.history, Conviction(now_ms, failure), self._options)
+        standing = self.blocks(now_ms)
+        block = decide_block(host, known.history, standing, len(self.hosts), now_ms, self._options)
+        if block is not None:
+            self._blocks[host] = block
 
     def _tell_verdict(self, verdict: Verdict) -> None:
         self._tell(
@@ -438,3 +483,8 @@ class ObserverCore:
 
     def _count(self, reason: str) -> None:
         self.rejected[reason] = self.rejected.get(reason, 0) + 1
+
+
+def _recent(verdicts: dict[ToldConviction, int], now_ms: int) -> dict[ToldConviction, int]:
+    """Those that may still be told; one that was heard within that time is no news."""
+    return {told: at_ms for told, at_ms in verdicts.items() if now_ms - at_ms <= TELL_CONVICTED_MS}

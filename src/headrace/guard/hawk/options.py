@@ -105,8 +105,25 @@ class HawkOptions(Options, frozen=True):
         option("how long a convicted host gets no work: after the first verdict, the second, …", unit="s"),
     ] = (60, 300, 1800)
     probation_forget_s: Annotated[int, option("verdicts older than this no longer count", unit="s", ge=60)] = 3600
+    retire_strikes: Annotated[
+        int,
+        option(
+            "verdicts and gray classes within retire-window after which a host gets no work until an operator re-admits it; 0 retires nobody",
+            ge=0,
+        ),
+    ] = 5
+    retire_window_s: Annotated[
+        int,
+        option("how long a strike counts for retirement; longer also finds hosts that fail weekly", unit="s", ge=60),
+    ] = 86_400
+    retire_hosts_min: Annotated[
+        int, option("living hosts that must be left when one is retired; work on a bad host is better than none", ge=1)
+    ] = 3
     blocked_share_max: Annotated[
-        float, option("share of the hosts that may be blocked at once; the longest on probation are let go", ge=0, le=1)
+        float,
+        option(
+            "share of the hosts that may be blocked at once; a convicted host beyond it gets work again", ge=0, le=1
+        ),
     ] = 0.34
     clock_skew_ms: Annotated[int, option("difference of wall clocks that is reported as skew", unit="ms", ge=10)] = 1000
     disk_slow_ms: Annotated[

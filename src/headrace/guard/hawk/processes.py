@@ -1,4 +1,4 @@
-"""The TaskManagers of this host, from the pid files of their supervisor: seen to end at once, stopped, continued, killed.
+"""The Flink processes of this host, from the pid files of their supervisor: seen to end at once, stopped, continued, killed.
 
 A pid file (`headrace.stack.orphans`) names a process and its start time, so that a reused pid is never touched; it leads its own session, so
 its helpers are reached too. A process descriptor (pidfd) tells the end of a process that is not our child within
@@ -11,22 +11,23 @@ import contextlib
 import os
 import selectors
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from headrace.guard.hawk.fence import Fence
-from headrace.guard.hawk.model import ProcessReport
+from headrace.guard.hawk.model import JOB_MANAGER_PREFIX, ProcessReport
 from headrace.guard.hawk.options import HawkOptions
 from headrace.guard.hawk.wire import PROCESSES_MAX
 from headrace.stack import orphans
 
 Tell = Callable[..., None]
-PREFIX = "taskmanager"
+TASK_MANAGERS = ("taskmanager",)
+TASK_AND_JOB_MANAGERS = (*TASK_MANAGERS, JOB_MANAGER_PREFIX)  # where another JobManager can lead
 _STOPPED = (b"T", b"t")  # proc(5), field 3: stopped by a signal, or by a debugger
 
 
 class Watched:
-    """One TaskManager."""
+    """One process."""
 
     def __init__(self, record: orphans.PidRecord, descriptor: int) -> None:
         self.record = record
@@ -36,7 +37,7 @@ class Watched:
 
 
 class ProcessWatch:
-    """Watches the TaskManagers whose pid files lie in one folder."""
+    """Watches the processes whose pid files lie in one folder; `prefixes` of their names say which."""
 
     def __init__(
         self,
@@ -46,8 +47,10 @@ class ProcessWatch:
         options: HawkOptions,
         tell: Tell,
         now: Callable[[], int],
+        prefixes: Sequence[str] = TASK_MANAGERS,
     ) -> None:
         self._now = now
+        self._prefixes = tuple(prefixes)
         self._folder = folder
         self._selector = selector
         self._options = options
@@ -95,7 +98,7 @@ class ProcessWatch:
 
     def _read_folder(self) -> None:
         try:
-            entries = [entry for entry in os.scandir(self._folder) if entry.name.startswith(PREFIX)]
+            entries = [entry for entry in os.scandir(self._folder) if entry.name.startswith(self._prefixes)]
         except OSError:
             return  # not made yet, or the disk is gone; what is watched stays watched
         present = {}
@@ -108,7 +111,7 @@ class ProcessWatch:
             return
         self._seen = present
         for record in orphans.read_pids(self._folder):
-            if record.name.startswith(PREFIX):
+            if record.name.startswith(self._prefixes):
                 self._take(record)
 
     def _take(self, record: orphans.PidRecord) -> None:
@@ -122,17 +125,19 @@ class ProcessWatch:
                 os.close(descriptor)
                 return
             if known is not None:
-                self._forget(record.name)
+                self._end(record.name, known)  # it has been started again before its end was looked at
             self._watched[record.name] = Watched(record, descriptor)
             self._selector.register(descriptor, selectors.EVENT_READ, lambda _: self._on_end(record.name, record.pid))
             self._tell("process_watched", process=record.name, pid=record.pid)
 
     def _on_end(self, name: str, pid: int) -> None:
+        self._read_folder()  # the file may say by now that it was asked to stop, or name its successor
         watched = self._watched.get(name)
-        if watched is None or watched.record.pid != pid:
-            return
-        self._read_folder()  # the file may say by now that it was asked to stop
-        asked = watched.record.stopping
+        if watched is not None and watched.record.pid == pid:
+            self._end(name, watched)
+
+    def _end(self, name: str, watched: Watched) -> None:
+        pid, asked = watched.record.pid, watched.record.stopping
         self._forget(name)
         self._tell("process_ended", process=name, pid=pid, asked=asked)
         if not asked:

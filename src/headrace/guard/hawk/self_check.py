@@ -30,17 +30,25 @@ class SelfChecker:
         self._begun_s = 0.0
         self._result: SelfCheck | None = None
 
-    def poll(self, *, slow_ms: int) -> SelfCheck | None:
+    def poll(self, *, slow_ms: int, begin: bool = True) -> SelfCheck | None:
         """The result of a check that has ended, or of one that is slow already; begins one when none is under way.
+
+        Args:
+            slow_ms: when a check that has not ended is slow.
+            begin: it is time for a check; otherwise only the result of one that has ended is taken.
 
         Returns:
             None while a check has not ended and is not slow yet.
         """
         if self._thread is not None and self._thread.is_alive():
+            if not begin:
+                return None
             elapsed_ms = round((self._clock.monotonic_s() - self._begun_s) * 1000)
             hanging = tuple(DiskCheck(str(folder), elapsed_ms, "", 1.0) for folder in self._folders)
             return SelfCheck(hanging, memory_free_share()) if elapsed_ms > slow_ms else None
         result, self._result = self._result, None
+        if not begin:
+            return result
         self._begun_s = self._clock.monotonic_s()
         self._thread = threading.Thread(target=self._run, name="self-check", daemon=True)
         self._thread.start()

@@ -1,109 +1,64 @@
 """Hawk's decisions played over thousands of hosts and years of their time, with everything that goes wrong in a network.
 
-The functions are those of production (`views`, `verdicts`, `fence`); only datagrams are times here instead of bytes. Time is skipped
-while nothing happens: episodes (a death, a pause, a burst of loss, a switch, …) are drawn as Poisson processes at their
-rates per host-hour, and each is played step by step with the hosts and observers that it concerns. Independent packet loss
-has no beginning, so its episodes are the runs of lost heartbeats that make an observer suspicious; their rate is exact.
+Time is skipped twice. While nothing happens to a host, nothing is played: episodes of faults are drawn at their rates per
+host-hour (`simulate_faults`). Within an episode time jumps to the next moment at which anything can change (`simulate_skip`); the
+plain way, every agent each 10 ms (`simulate_stage`), gives the same verdicts from the same seed.
 
-A verdict is *right* on a dead host, *justified* on one that nobody could reach for as long as the limits say (it has
-stopped its TaskManagers by then, `unfenced` counts those that had not), and *false* otherwise. Same seed, same result.
+A verdict is *right* on a dead host, *justified* on one that nobody could reach for as long as the limits say (`unfenced` counts those
+whose TaskManagers still ran at that moment), and *false* otherwise. Same seed, same result; `split` makes parts with seeds of their own.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from headrace.core.rand import Random
-from headrace.guard.hawk.fence import Fence, Holding, Lease, decide_fence, is_hungry
-from headrace.guard.hawk.model import Ballot, Evidence, Facts, HostFacts, Standing, View
-from headrace.guard.hawk.options import OBSERVERS, QUORUM, HawkOptions
-from headrace.guard.hawk.verdicts import cast, decide_verdicts
-from headrace.guard.hawk.views import Awake, advance, decide_view
-from headrace.guard.hawk.wire import BALLOT_HOSTS_MAX
+from headrace.core.rand import Random, seeded
+from headrace.guard.hawk.options import HawkOptions
+from headrace.guard.hawk.simulate_faults import (
+    TURN_MS,
+    Episode,
+    Rates,
+    draw_episode,
+    episode_rates,
+    is_quiet,
+)
+from headrace.guard.hawk.simulate_skip import SkippingStage
+from headrace.guard.hawk.simulate_stage import Stage
 
-STEP_MS = 10
-TURN_MS = 20
-PROBE_MS = 50
-BALLOT_MS = 40
-HUNGRY_MS = 20
-LEAD_MS = 300  # of quiet time before an episode; leases and views begin fresh
-TAIL_MS = 2000  # after it, so that a verdict that is on its way is seen
-RACK_HOSTS = 40
-OVERLAP = 0.02  # share of single-host episodes during which an observer sleeps, too
-NEVER = 1 << 60
-FLEET = 1000  # hosts around a single one; only their number counts
-NEWS_MS = 300  # after a host is back, until observers and their peers know
-
-
-class Rates(msgspec.Struct, frozen=True, kw_only=True):
-    """How often things happen, per host and hour unless said otherwise; chosen worse than a fleet that one would keep.
-
-    Args:
-        death: a host dies for good.
-        pause: a virtual machine gets no CPU, its kernel included; log-normal, median 80 ms, sigma 1.
-        starvation: the agent gets no CPU, the kernel does; exponential, mean 2 s.
-        burst: 20 to 70 % of the packets are lost each way; exponential, mean 5 s.
-        outage: no packet to or from the host; exponential, mean 300 ms.
-        restart: a planned restart; the agent says good-bye.
-        switch_rack: per rack and hour, its switch is out; exponential, mean 20 s, half of them 500 ms.
-        core: per hour, all hosts are cut from all observers; exponential, mean 2 s.
-        observer_sleep: per observer and hour, it stands still and its datagrams are lost; exponential, mean 1 s.
-        loss: of single packets, each way, all the time.
-        late: share of the packets that come up to 200 ms late.
-    """
-
-    death: float = 1e-4
-    pause: float = 1 / 24
-    starvation: float = 1 / 100
-    burst: float = 1 / 500
-    outage: float = 1 / 100
-    restart: float = 1 / 200
-    switch_rack: float = 1 / 720
-    core: float = 1 / 720
-    observer_sleep: float = 1 / 4
-    loss: float = 0.005
-    late: float = 0.001
-
-
-class Fault(msgspec.Struct, frozen=True, kw_only=True):
-    """What happens to some hosts, or to an observer, from `start_ms` to `end_ms`."""
-
-    start_ms: int
-    end_ms: int
-    hosts: frozenset[int] = frozenset()
-    observer: int = -1
-    silent: bool = False  # no packets at all, kernel included
-    starved: bool = False  # the agent alone stands still
-    loss: float = 0.0
-    dead: bool = False
-    left: bool = False
-
-
-class Episode(msgspec.Struct, frozen=True):
-    """Faults on a few of the hosts; `racks` has the rack of each that is played, `total` counts those that are well, too."""
-
-    kind: str
-    faults: tuple[Fault, ...]
-    racks: tuple[int, ...]
-    length_ms: int
-    total: int
+HOURS_PER_YEAR = 8766
+RULE_OF_THREE = 3.0  # events that a Poisson process with none seen has at most, with 95 % confidence (-ln 0.05)
 
 
 class Result(msgspec.Struct, kw_only=True):
-    """Sums over many episodes; times in ms."""
+    """Sums over many episodes; times in ms.
+
+    Args:
+        host_hours: of simulated time.
+        episodes: by kind, drawn; `played` of them could make somebody suspicious.
+        steps: moments that were looked at.
+        deaths: hosts that died; `missed` of them were not convicted within two seconds more than the limits say.
+        detection_ms: of each death that was found.
+        justified: verdicts on hosts that nobody could reach for as long as the limits say.
+        unfenced: verdicts on hosts whose TaskManagers still ran at that moment.
+        false: all other verdicts, by kind of episode.
+        pauses: hosts that stopped their TaskManagers for a while without a verdict.
+        braked: episodes in which the brake held a verdict.
+    """
 
     host_hours: float = 0.0
     episodes: dict[str, int] = {}
+    played: dict[str, int] = {}
+    steps: int = 0
     deaths: int = 0
     missed: int = 0
     detection_ms: list[int] = []
     justified: int = 0
     false: dict[str, int] = {}
     unfenced: int = 0
-    pauses: int = 0  # TaskManagers stopped for a while without a verdict
+    pauses: int = 0
     braked: int = 0
 
     @property
@@ -112,198 +67,9 @@ class Result(msgspec.Struct, kw_only=True):
         return sum(self.false.values())
 
 
-class _Host:
-    """A host as its agent and its observers see it."""
-
-    def __init__(self, number: int, rack: int, random: Random, options: HawkOptions) -> None:
-        self.name = f"h{number}"
-        self.rack = f"r{rack}"
-        self.faults: list[Fault] = []
-        self.next_beat_ms = random.randrange(options.heartbeat_interval_ms)
-        self.leases = [Lease(0) for _ in range(OBSERVERS)]
-        self.holding = Holding()
-        self.fence = Fence.RUN
-        self.evidence = [Evidence(0, 0) for _ in range(OBSERVERS)]
-        self.newest_ms = [0] * OBSERVERS
-        self.arrivals: list[tuple[int, int, int]] = []  # (when, observer, when sent)
-        self.answers: list[tuple[int, int, int]] = []
-        self.probed_ms = [0] * OBSERVERS
-        self.verdict_ms: int | None = None
-        self.held = False
-
-    def active(self, now_ms: int) -> Iterator[Fault]:
-        """The faults of now."""
-        return (fault for fault in self.faults if fault.start_ms <= now_ms < fault.end_ms)
-
-    def silent(self, now_ms: int) -> bool:
-        """Whether no packet gets through."""
-        return any(fault.silent for fault in self.active(now_ms))
-
-    def stands(self, now_ms: int) -> bool:
-        """Whether the agent gets no CPU (a pause of the machine, a death, starvation)."""
-        return any(fault.starved or fault.dead for fault in self.active(now_ms))
-
-    def was_unreachable(self, now_ms: int, span_ms: int) -> bool:
-        """Whether no packet could get through for `span_ms` up to less than NEWS_MS ago."""
-        quiet_ms = 0
-        for at_ms in range(max(0, now_ms - span_ms - NEWS_MS), now_ms, STEP_MS):
-            quiet_ms = quiet_ms + STEP_MS if self.silent(at_ms) else 0
-            if quiet_ms >= span_ms:
-                return True
-        return False
-
-
-class _Observer:
-    """An observer's clock and votes."""
-
-    def __init__(self) -> None:
-        self.awake = Awake(0, 0)
-        self.faults: list[Fault] = []
-        self.ballots: dict[str, Ballot] = {}
-        self.standing = Standing()
-
-    def asleep(self, now_ms: int) -> bool:
-        """Whether it stands still."""
-        return any(fault.start_ms <= now_ms < fault.end_ms for fault in self.faults)
-
-
-class Stage:
-    """One episode, played step by step."""
-
-    def __init__(self, episode: Episode, rates: Rates, options: HawkOptions, random: Random) -> None:
-        self._episode = episode
-        self._rates = rates
-        self._options = options
-        self._random = random
-        self.hosts = [_Host(number, rack, random, options) for number, rack in enumerate(episode.racks)]
-        self._observers = [_Observer() for _ in range(OBSERVERS)]
-        for fault in episode.faults:
-            if fault.observer >= 0:
-                self._observers[fault.observer].faults.append(fault)
-            for number in fault.hosts:
-                self.hosts[number].faults.append(fault)
-        self._racks: dict[str, int] = {}
-        for host in self.hosts:
-            self._racks[host.rack] = self._racks.get(host.rack, 0) + 1
-        self.braked = False
-
-    def play(self) -> None:
-        """Run the episode to its end."""
-        for now_ms in range(0, self._episode.length_ms, STEP_MS):
-            for host in self.hosts:
-                if not host.stands(now_ms):
-                    self._agent(host, now_ms)
-            if now_ms % TURN_MS == 0:
-                self._turn(now_ms)
-
-    def _agent(self, host: _Host, now_ms: int) -> None:
-        host.fence, host.holding = decide_fence(host.leases, host.holding, now_ms, self._options)
-        host.held = host.held or host.fence is Fence.HOLD
-        for when, observer, sent_ms in host.answers:
-            lease = host.leases[observer]
-            if when <= now_ms and sent_ms > (lease.acked_ms or 0):
-                host.leases[observer] = Lease(sent_ms, None, host.verdict_ms is not None)
-        host.answers = [each for each in host.answers if each[0] > now_ms]
-        if now_ms >= host.next_beat_ms:
-            hungry = is_hungry(host.leases, now_ms, self._options)
-            host.next_beat_ms = now_ms + (HUNGRY_MS if hungry else self._options.heartbeat_interval_ms)
-            if not any(fault.left for fault in host.active(now_ms)):
-                for observer in range(OBSERVERS):
-                    arrives_ms = self._send(host, now_ms)
-                    if arrives_ms is not None:
-                        host.arrivals.append((arrives_ms, observer, now_ms))
-
-    def _send(self, host: _Host, now_ms: int) -> int | None:
-        """When a packet from or to the host arrives; None when it is lost."""
-        loss = max((fault.loss for fault in host.active(now_ms)), default=0.0)
-        if host.silent(now_ms) or self._random.random() < max(loss, self._rates.loss):
-            return None
-        late_ms = self._random.randrange(200) if self._random.random() < self._rates.late else 0
-        return now_ms + late_ms
-
-    def _answer(self, host: _Host, observer: int, now_ms: int) -> None:
-        when = self._send(host, now_ms)
-        if when is not None:
-            host.answers.append((when, observer, host.newest_ms[observer]))
-
-    def _turn(self, now_ms: int) -> None:
-        for index, observer in enumerate(self._observers):
-            if observer.asleep(now_ms):
-                for host in self.hosts:
-                    host.arrivals = [each for each in host.arrivals if each[1] != index]
-                continue
-            self._observe(index, observer, now_ms)
-        for observer in self._observers:
-            if not observer.asleep(now_ms) and observer.ballots:
-                self._decide(observer, now_ms)
-
-    def _observe(self, index: int, observer: _Observer, now_ms: int) -> None:
-        observer.awake = advance(observer.awake, now_ms, self._options)
-        views, convicted = {}, 0
-        for host in self.hosts:
-            if any(fault.left for fault in host.active(now_ms)):
-                host.evidence[index] = Evidence(observer.awake.awake_ms, 0)  # it said good-bye: not judged
-                continue
-            self._receive(index, observer, host, now_ms)
-            view = decide_view(host.evidence[index], observer.awake.awake_ms, self._options)
-            if view is View.ALIVE:
-                continue
-            if host.verdict_ms is None:
-                views[host.name] = view
-            elif now_ms - host.verdict_ms <= self._options.brake_window_ms:
-                convicted += 1
-            if now_ms - host.probed_ms[index] >= PROBE_MS:
-                host.probed_ms[index] = now_ms
-                self._probe(index, observer, host, now_ms)
-        ballot = cast(
-            f"o{index}",
-            views,
-            now_ms=now_ms,
-            hosts=self._episode.total,
-            limit=BALLOT_HOSTS_MAX,
-            convicted=convicted,
-        )
-        if views or any(each.ballots for each in self._observers):
-            for peer in self._observers:
-                if peer is observer or now_ms % BALLOT_MS == 0:
-                    peer.ballots[ballot.observer] = ballot
-
-    def _receive(self, index: int, observer: _Observer, host: _Host, now_ms: int) -> None:
-        due = [each for each in host.arrivals if each[1] == index and each[0] <= now_ms]
-        if not due:
-            return
-        host.arrivals = [each for each in host.arrivals if each[1] != index or each[0] > now_ms]
-        newest = max(sent_ms for _, _, sent_ms in due)
-        if newest <= host.newest_ms[index]:
-            return  # overtaken: its number is smaller than one that was seen
-        host.newest_ms[index] = newest
-        host.evidence[index] = Evidence(observer.awake.awake_ms, host.evidence[index].kernel_ms)
-        self._answer(host, index, now_ms)
-
-    def _probe(self, index: int, observer: _Observer, host: _Host, now_ms: int) -> None:
-        loss = max((fault.loss for fault in host.active(now_ms)), default=0.0)
-        through = not host.silent(now_ms) and self._random.random() >= 1 - (1 - max(loss, self._rates.loss)) ** 2
-        if through:
-            host.evidence[index] = Evidence(host.evidence[index].heartbeat_ms, observer.awake.awake_ms)
-        self._answer(host, index, now_ms)
-
-    def _decide(self, observer: _Observer, now_ms: int) -> None:
-        named = {name for ballot in observer.ballots.values() for name in ballot.views}
-        hosts = {
-            host.name: HostFacts(rack=host.rack, convicted=host.verdict_ms is not None)
-            for host in self.hosts
-            if host.name in named
-        }
-        facts = Facts(tuple(observer.ballots.values()), hosts, self._episode.total, self._racks)
-        decision, observer.standing = decide_verdicts(facts, observer.standing, now_ms, self._options)
-        self.braked = self.braked or bool(decision.held)
-        for verdict in decision.verdicts:
-            host = self.hosts[int(verdict.host[1:])]
-            if host.verdict_ms is None:
-                host.verdict_ms = now_ms
-
-
-def simulate(hosts: int, hours: float, *, seed: int, rates: Rates, options: HawkOptions) -> Result:
+def simulate(
+    hosts: int, hours: float, *, seed: int, rates: Rates, options: HawkOptions, stage: type[Stage] = SkippingStage
+) -> Result:
     """Play `hours` of a fleet of `hosts`.
 
     Args:
@@ -312,114 +78,84 @@ def simulate(hosts: int, hours: float, *, seed: int, rates: Rates, options: Hawk
         seed: of all randomness.
         rates: how often things happen.
         options: Hawk's limits; `HawkOptions.check` must hold.
+        stage: the way to play an episode; both give the same.
     """
-    random = Random(seed)
-    result = Result(host_hours=hosts * hours, episodes={}, detection_ms=[], false={})
+    random = seeded(seed)
+    result = Result(host_hours=hosts * hours)
     for kind, rate in episode_rates(hosts, rates, options).items():
         for _ in range(poisson(random, rate * hours)):
-            episode = draw_episode(kind, hosts, random, options)
-            if is_quiet(episode, options):
-                result.episodes[kind] = result.episodes.get(kind, 0) + 1
-                continue
-            stage = Stage(episode, rates, options, random)
-            stage.play()
-            account(result, episode, stage, options)
+            play_episode(result, draw_episode(kind, hosts, random, options), rates, options, random, stage=stage)
     return result
 
 
-def episode_rates(hosts: int, rates: Rates, options: HawkOptions) -> dict[str, float]:
-    """Episodes per hour of the whole fleet, by kind."""
-    racks = max(1, hosts // RACK_HOSTS)
-    beats_per_hour = 3_600_000 / options.heartbeat_interval_ms
-    run = math.ceil(options.suspect_after_ms / options.heartbeat_interval_ms)
-    return {
-        "death": rates.death * hosts,
-        "pause": rates.pause * hosts,
-        "starvation": rates.starvation * hosts,
-        "burst": rates.burst * hosts,
-        "outage": rates.outage * hosts,
-        "restart": rates.restart * hosts,
-        "switch": rates.switch_rack * racks,
-        "core": rates.core,
-        "observer_sleep": rates.observer_sleep * OBSERVERS,
-        # A run of lost heartbeats begins after one that arrived.
-        "loss_run": hosts * OBSERVERS * beats_per_hour * rates.loss**run * (1 - rates.loss),
-    }
+def play_episode(
+    result: Result,
+    episode: Episode,
+    rates: Rates,
+    options: HawkOptions,
+    random: Random,
+    *,
+    stage: type[Stage] = SkippingStage,
+) -> Stage | None:
+    """Play one episode, with randomness of its own, and account for it; None when nobody can become suspicious in it."""
+    _count(result.episodes, episode.kind)
+    if is_quiet(episode, options):
+        return None
+    _count(result.played, episode.kind)
+    played = stage(episode, rates, options, seeded(random.getrandbits(64)))
+    played.play()
+    account(result, played)
+    return played
 
 
-def draw_episode(kind: str, hosts: int, random: Random, options: HawkOptions) -> Episode:
-    """An episode of this kind at random; one host stands for each that is concerned, with others of its rack and fleet around it."""
-    start = LEAD_MS + random.randrange(options.heartbeat_interval_ms)
-    one = frozenset({0})
-    match kind:
-        case "death":
-            return _single(kind, Fault(start_ms=start, end_ms=NEVER, hosts=one, silent=True, dead=True), random)
-        case "pause":
-            length = round(80 * math.exp(random.gauss(0, 1)))
-            return _single(
-                kind, Fault(start_ms=start, end_ms=start + length, hosts=one, silent=True, starved=True), random
-            )
-        case "starvation":
-            return _single(
-                kind, Fault(start_ms=start, end_ms=start + _exp(random, 2000), hosts=one, starved=True), random
-            )
-        case "burst":
-            share = random.uniform(0.2, 0.7)
-            return _single(
-                kind, Fault(start_ms=start, end_ms=start + _exp(random, 5000), hosts=one, loss=share), random
-            )
-        case "outage":
-            return _single(
-                kind, Fault(start_ms=start, end_ms=start + _exp(random, 300), hosts=one, silent=True), random
-            )
-        case "restart":
-            return _single(kind, Fault(start_ms=start, end_ms=start + 5000, hosts=one, left=True, starved=True), random)
-        case "loss_run":
-            length = options.suspect_after_ms
-            return _single(kind, Fault(start_ms=start, end_ms=start + length, hosts=one, loss=1.0), random)
-        case "observer_sleep":
-            fault = Fault(start_ms=start, end_ms=start + _exp(random, 1000), observer=random.randrange(OBSERVERS))
-            return _episode(kind, (fault,), (0,) * RACK_HOSTS, hosts)
-        case "switch":
-            length = _exp(random, 20_000 if random.random() < 0.5 else 500)
-            rack = frozenset(range(RACK_HOSTS))
-            fault = Fault(start_ms=start, end_ms=start + length, hosts=rack, silent=True)
-            return _episode(kind, (fault,), (0,) * RACK_HOSTS, hosts)
-        case _:
-            # A tenth of the fleet stands for all of it; its silence is counted against its own number.
-            count = max(RACK_HOSTS, hosts // 10)
-            fault = Fault(start_ms=start, end_ms=start + _exp(random, 2000), hosts=frozenset(range(count)), silent=True)
-            return _episode(kind, (fault,), tuple(number // RACK_HOSTS for number in range(count)), count)
-
-
-def is_quiet(episode: Episode, options: HawkOptions) -> bool:
-    """Whether nobody can become suspicious: a single silence shorter than suspicion less a heartbeat and a turn."""
-    limit_ms = options.suspect_after_ms - options.heartbeat_interval_ms - 2 * TURN_MS
-    return all(fault.silent and fault.end_ms - fault.start_ms < limit_ms for fault in episode.faults)
-
-
-def account(result: Result, episode: Episode, stage: Stage, options: HawkOptions) -> None:
+def account(result: Result, stage: Stage) -> None:
     """Add what an episode came to."""
-    result.episodes[episode.kind] = result.episodes.get(episode.kind, 0) + 1
+    episode, options = stage.episode, stage.options
+    result.steps += stage.steps
     result.braked += stage.braked
     span_ms = options.dead_after_ms - options.heartbeat_interval_ms - TURN_MS
-    for number, host in enumerate(stage.hosts):
-        death = next((fault for fault in episode.faults if fault.dead and number in fault.hosts), None)
+    for host in stage.hosts:
+        result.unfenced += host.unfenced
+        death = next((fault for fault in episode.faults if fault.dead and host.number in fault.hosts), None)
         if death is not None:
             result.deaths += 1
             if host.verdict_ms is None:
                 result.missed += 1
             else:
                 result.detection_ms.append(host.verdict_ms - death.start_ms)
-            continue
-        if host.verdict_ms is None:
+        elif host.verdict_ms is None:
             result.pauses += host.held
-        elif not host.was_unreachable(host.verdict_ms, span_ms):
-            result.false[episode.kind] = result.false.get(episode.kind, 0) + 1
-        else:
+        elif host.was_unreachable(host.verdict_ms, span_ms):
             result.justified += 1
-            running = host.fence is Fence.RUN and not host.holding.fenced and not host.stands(host.verdict_ms)
-            result.unfenced += running and not host.held
+        else:
+            _count(result.false, episode.kind)
+
+
+def split(hours: float, seed: int, parts: int) -> list[tuple[float, int]]:
+    """A run in parts that can be played beside each other: (hours, seed) of each, seeds one after the other."""
+    return [(hours / parts, seed + part) for part in range(parts)]
+
+
+def merge(results: Iterable[Result]) -> Result:
+    """The sum of parts."""
+    total = Result()
+    for one in results:
+        for field in ("host_hours", "steps", "deaths", "missed", "justified", "unfenced", "pauses", "braked"):
+            setattr(total, field, getattr(total, field) + getattr(one, field))
+        total.detection_ms = [*total.detection_ms, *one.detection_ms]
+        for name in ("episodes", "played", "false"):
+            for kind, count in getattr(one, name).items():
+                _count(getattr(total, name), kind, count)
+    return total
+
+
+def false_per_year_at_most(false: int, host_hours: float, hosts: int) -> float:
+    """The upper bound, with 95 % confidence, of false verdicts a year in a fleet of `hosts`.
+
+    The rule of three when none was seen; else the normal bound of a Poisson number, one more for few of them.
+    """
+    bound = RULE_OF_THREE if false == 0 else false + 1.96 * math.sqrt(false) + 1
+    return bound / host_hours * hosts * HOURS_PER_YEAR
 
 
 def poisson(random: Random, mean: float) -> int:
@@ -445,21 +181,17 @@ def limits(dead_after_ms: int) -> HawkOptions:
     ).check()
 
 
-def _single(kind: str, fault: Fault, random: Random) -> Episode:
-    faults = [fault]
-    if random.random() < OVERLAP:
-        start = fault.start_ms + random.randrange(-500, 500)
-        faults.append(Fault(start_ms=start, end_ms=start + _exp(random, 1000), observer=random.randrange(OBSERVERS)))
-    return _episode(kind, tuple(faults), (0,), FLEET)
+def distribution(values_ms: Sequence[int], step_ms: int = 20) -> list[tuple[int, float]]:
+    """The share of values that are at most so many ms, at multiples of `step_ms` from the least value to the greatest."""
+    if not values_ms:
+        return []
+    ordered, found, count = sorted(values_ms), [], 0
+    for at_ms in range(ordered[0] // step_ms * step_ms, ordered[-1] + step_ms, step_ms):
+        while count < len(ordered) and ordered[count] <= at_ms:
+            count += 1
+        found.append((at_ms, count / len(ordered)))
+    return found
 
 
-def _episode(kind: str, faults: Sequence[Fault], racks: tuple[int, ...], total: int) -> Episode:
-    end = max(fault.end_ms if fault.end_ms < NEVER else fault.start_ms for fault in faults)
-    return Episode(kind, tuple(faults), racks, end + TAIL_MS, total)
-
-
-def _exp(random: Random, mean_ms: float) -> int:
-    return max(STEP_MS, round(random.expovariate(1 / mean_ms)))
-
-
-assert QUORUM == 2, "the rate of loss_run counts runs at single observers, which convict nobody by themselves"
+def _count(numbers: dict[str, int], name: str, more: int = 1) -> None:
+    numbers[name] = numbers.get(name, 0) + more

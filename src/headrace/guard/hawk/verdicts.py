@@ -4,6 +4,7 @@
     hosts      two of three fresh ballots say dead → lost; say stalled, and Flink hears nothing either → frozen
     settle     the quorum must hold for `settle_ms`: all hosts behind a broken switch become suspect before the first is convicted
     brake      more silent hosts than max(`brake_hosts`, `brake_share`) are a network fault, not many deaths: nobody is convicted
+               those whom it held are safe for another `dead_after_ms` after it
     rack       a whole rack, and only it, silent for `rack_hold_ms`: convicted after all
 
 An observer that sees most hosts silent while another does not is itself ill; its votes do not count. A third observer that
@@ -49,8 +50,10 @@ def decide_verdicts(facts: Facts, standing: Standing, now_ms: int, options: Hawk
     verdicts = [
         Verdict(host, FailureClass.RACK_LOST if braked else failure, votes=observers)
         for host, (failure, observers) in sorted(lost.items())
-        if host not in spared and now_ms - quorum_ms[host] >= options.settle_ms
+        if host not in spared and (braked or now_ms - quorum_ms[host] >= options.settle_ms)
     ]
+    # Hosts come back one after the other: the last ones, too few for the brake, are not dead because others were sooner. Their time begins anew.
+    quorum_ms.update(dict.fromkeys(spared, now_ms + options.dead_after_ms))
     processes, told = _process_verdicts(facts.hosts, standing.told)
     decision = Decision(
         verdicts=(*processes, *verdicts),

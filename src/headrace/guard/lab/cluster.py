@@ -3,6 +3,7 @@
     machine   keeper: kafka, jobmanager, driver, observer o1 (it acts on verdicts)
     h1 … hN   keeper: a TaskManager and the host's agent
     w2, w3    keeper: observers o2 and o3
+    j1, j2    with `failover`: a JobManager and the host's agent each; then the machine has none, and machine, w2 and w3 a ZooKeeper peer
 
 Each host's processes are kept by a keeper of its own inside the namespace, so that they are started again after a crash, and
 all die with the host. With `hawk=False` there are no agents and observers, with `stock=True` Flink has its own defaults
@@ -12,6 +13,7 @@ all die with the host. With `hawk=False` there are no agents and observers, with
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,11 +27,14 @@ from headrace.core.clock import Clock
 from headrace.core.errors import HeadraceError, Unavailable
 from headrace.core.home import Home
 from headrace.core.log import get_logger
+from headrace.flink.driver_client import DriverClient
 from headrace.flink.profile import cluster_settings
+from headrace.flink.protocol import ListTaskManagers
 from headrace.flink.rest import FlinkRest
 from headrace.guard.hawk.keys import host_key, new_key, write_key
+from headrace.guard.lab import disk, failover, fakeclock
 from headrace.guard.lab.network import Network, environment
-from headrace.stack import flinkhome, kafka
+from headrace.stack import flinkhome, kafka, orphans
 from headrace.stack.assets import find_assets
 from headrace.stack.child import bind_to
 from headrace.stack.context import StackContext
@@ -46,6 +51,7 @@ MACHINE = "machine"
 WITNESSES = ("w2", "w3")
 START_TIMEOUT_S = 240.0
 POLL_S = 0.2
+SELF_CHECK_S = 1  # of the agents in a lab with disks: a class is on after 3 bad checks and off after 6 good ones, which takes 45 s by default
 STOP_TIMEOUT_S = 60.0  # the first one to stop in order writes an archive of its classes
 # Slots of a job on as many hosts as there are: TaskManagers that run a part of it are warm when they have to take over more.
 # Packed on few (TASKS), a spare loads its classes first, which took 3 to 5 s on the two cores of the test machine.
@@ -56,13 +62,20 @@ REFILL_AFTER_MS = 5000
 
 
 class LabSetup(msgspec.Struct, frozen=True, kw_only=True):
-    """Size and kind of a lab's cluster; `task_manager_memory_mb` is a whole process."""
+    """Size and kind of a lab's cluster; `task_manager_memory_mb` is a whole process.
+
+    With `disks` each host has a disk of its own, and the checkpoints have one; with `clocks` agents and observers have wall clocks that can be bent;
+    with `failover` there are two JobManagers on hosts of their own, and a ZooKeeper ensemble.
+    """
 
     hosts: int = 4
     slots: int = 2
     task_manager_memory_mb: int = 1536
     hawk: bool = True
     stock: bool = False
+    disks: bool = False
+    clocks: bool = False
+    failover: bool = False
     settings: dict[str, str] = {}
 
 
@@ -74,7 +87,10 @@ class LabCluster:
         self.setup = setup
         self.network = Network()
         self.hosts = tuple(f"h{number}" for number in range(1, setup.hosts + 1))
+        self.job_hosts = failover.JOB_HOSTS if setup.failover else ()
         self._clock = clock
+        self.disks: dict[str, disk.Disk] = {}
+        self._checkpoints: disk.Disk | None = None
         self._keepers: dict[str, subprocess.Popen[bytes]] = {}
         self._context: StackContext | None = None
 
@@ -105,27 +121,94 @@ class LabCluster:
     @property
     def flink(self) -> str:
         """Address of the JobManager's REST interface."""
-        return f"http://{self.context.host}:{self.context.ports['flink']}"
+        return f"http://{self.job_manager_address()}:{self.context.ports['flink']}"
+
+    def job_manager_address(self) -> str:
+        """Where a JobManager lives; with several, any of those that run: each answers for the leader."""
+        running = [host for host in self.job_hosts if orphans.start_ticks(self.flink_pid(host))]
+        host = (running or self.job_hosts or ("",))[0]
+        return self.network.address(host) if host else self.context.host
 
     def rest(self) -> FlinkRest:
-        """A client of the JobManager."""
-        return FlinkRest(self.flink, self._clock)
+        """A client of the JobManager, whichever lives."""
+        transport = failover.LivingTransport(self.job_manager_address) if self.job_hosts else None
+        return FlinkRest(self.flink, self._clock, transport=transport)
+
+    def leader_host(self) -> str:
+        """The host whose JobManager leads; empty while none does, and where there is but one."""
+        try:
+            with DriverClient(self.home.driver_socket) as driver:
+                node = driver.list_task_managers(ListTaskManagers()).node
+        except HeadraceError:
+            return ""
+        return next((host for host in self.job_hosts if self.network.address(host) == node), "")
+
+    def has_standby(self) -> bool:
+        """Whether all JobManagers answer; where there is but one, that is not asked."""
+        for host in self.job_hosts:
+            address = f"http://{self.network.address(host)}:{self.context.ports['flink']}"
+            try:
+                with FlinkRest(address, self._clock) as rest:
+                    rest.overview()
+            except HeadraceError:
+                return False
+        return True
 
     def events(self) -> Path:
         """Events of the observer that acts."""
         return self.home.run / MACHINE / "o1.events"
 
+    def event_files(self) -> list[Path]:
+        """Events of all observers."""
+        return sorted(self.home.run.glob("*/o*.events"))
+
+    def keeper_pid(self, host: str) -> int:
+        """The keeper of a host."""
+        return self._keepers[host].pid
+
+    def disk_root(self, host: str) -> Path:
+        """A host's own disk as the lab can reach it."""
+        return Path(f"/proc/{self.keeper_pid(host)}/root{self.disks[host].folder}")
+
+    def clock_file(self, host: str, name: str) -> Path:
+        """What bends the wall clock of an agent or observer."""
+        return self.home.run / host / f"{name}.clock"
+
+    def pause(self, seconds: float) -> None:
+        """Wait while a fault lasts."""
+        self._clock.sleep(seconds)
+
+    def wait_for(self, done: Callable[[], bool], what: str, *, timeout_s: float) -> None:
+        """Wait between the steps of a fault.
+
+        Raises:
+            Unavailable: it did not come in time.
+        """
+        self._wait(done, what, timeout_s)
+
     def task_manager_pid(self, host: str) -> int:
         """Pid of a host's TaskManager, 0 when it does not run."""
-        path = self.home.run / host / f"{task_manager(host)}.pid"
+        return self.process_pid(host, task_manager(host))
+
+    def flink_pid(self, host: str) -> int:
+        """Pid of what a host is for: its JobManager or its TaskManager; 0 when it was never started."""
+        return self.process_pid(host, failover.job_manager_name(host) if host in self.job_hosts else task_manager(host))
+
+    def process_pid(self, host: str, name: str) -> int:
+        """Pid of a process as its host's keeper has started it; 0 when it was never started."""
         try:
-            return int(msgspec.json.decode(path.read_bytes())["pid"])
+            return int(msgspec.json.decode((self.home.run / host / f"{name}.pid").read_bytes())["pid"])
         except (OSError, msgspec.MsgspecError, KeyError):
             return 0
 
     def start_host(self, host: str) -> None:
         """Start a host's keeper, and with it all of its processes."""
-        self._keep(host, [self._task_manager(host), *([self._agent(host)] if self._with_hawk else [])])
+        if host in WITNESSES:
+            observer = [self._observer(f"o{host[1:]}")] if self._with_hawk else []
+            self._keep(host, [*observer, *self._zookeeper(host)])
+            return
+        flink = self._job_manager(host) if host in self.job_hosts else self._task_manager(host)
+        self._keep(host, [flink, *([self._agent(host)] if self._with_hawk else [])])
 
     def kill_host(self, host: str) -> None:
         """The host vanishes: its link first, so that nothing can say good-bye, then all of its processes."""
@@ -147,6 +230,8 @@ class LabCluster:
         keeper = self._keepers.pop(host, None)
         if keeper is not None:
             keeper.wait()
+        if host in self.disks:
+            self.disks[host].repair(self._clock)
         self.network.heal(host)
         self.start_host(host)
 
@@ -156,12 +241,17 @@ class LabCluster:
 
     def close(self) -> None:
         """Stop everything in reverse order."""
-        for host in self.hosts:
+        for host in (*self.hosts, *self.job_hosts, *WITNESSES):
             if host in self._keepers:
                 self.network.signal(host, signal.SIGCONT)
+        for host in self.disks:
+            if host in self._keepers:
+                disk.thaw(self.disk_root(host))
         # Hosts first: a TaskManager that is stopped while its JobManager goes away waits for it.
         self._stop_keepers([host for host in self._keepers if host in self.hosts])
+        self._stop_keepers([host for host in self._keepers if host in self.job_hosts])
         self._stop_keepers(list(self._keepers))
+        self._free_disks()
         self.network.close()
 
     def _stop_keepers(self, names: Sequence[str]) -> None:
@@ -182,16 +272,20 @@ class LabCluster:
         return self.setup.hawk and not self.setup.stock
 
     def _start(self) -> None:
-        witnesses = WITNESSES if self._with_hawk else ()
-        self.network.open((*self.hosts, *witnesses))
+        witnesses = WITNESSES if self._with_hawk or self.setup.failover else ()
+        self.network.open((*self.hosts, *self.job_hosts, *witnesses))
         self._context = context = self._plan()
+        # Hosts of the lab reach no name server, and ZooKeeper's client asks for the name of each address: 5 to 10 s, each time.
+        (self.home.data / "hosts").write_text(self.network.names(MACHINE))
         flinkhome.write_flink_home(context)
         kafka.write_config(context)
         if self._with_hawk:
             self._write_keys()
+        if self.setup.disks:
+            self._make_disks()
         self._keep(MACHINE, [*self._machine_specs(), *([self._observer("o1")] if self._with_hawk else [])])
-        for number, witness in enumerate(witnesses, 2):
-            self._keep(witness, [self._observer(f"o{number}")])
+        for host in (*witnesses, *self.job_hosts):
+            self.start_host(host)
         self._wait(self._kafka_answers, "kafka", START_TIMEOUT_S)
         self._wait(lambda: self._registered() >= 0, "jobmanager", START_TIMEOUT_S)
         for host in self.hosts:
@@ -211,6 +305,8 @@ class LabCluster:
             task_manager_memory_mb=self.setup.task_manager_memory_mb,
         )
         profile = {} if self.setup.stock else cluster_settings(home) | SPREAD
+        if self.setup.failover:
+            profile |= failover.high_availability(home, self._zookeepers())
         return StackContext(
             home=home,
             assets=assets,
@@ -226,11 +322,26 @@ class LabCluster:
         for path in self.home.run.glob("*.key"):
             path.unlink()
         write_key(self.home.run / "hawk.key", key)
-        for host in self.hosts:
+        for host in (*self.hosts, *self.job_hosts):
             write_key(self.home.run / f"{host}.key", host_key(key, host))
 
     def _machine_specs(self) -> list[ProcessSpec]:
-        return [_alive(spec) for spec in build_specs(self.context, ["kafka", "jobmanager", "driver"])]
+        names = ["kafka", "driver"] if self.setup.failover else ["kafka", "jobmanager", "driver"]
+        return [*map(_alive, build_specs(self.context, names)), *self._zookeeper(MACHINE)]
+
+    def _zookeepers(self) -> dict[int, str]:
+        """The ensemble: number → address."""
+        addresses = (self.network.gateway, *map(self.network.address, WITNESSES))
+        return dict(enumerate(addresses, 1))
+
+    def _zookeeper(self, host: str) -> list[ProcessSpec]:
+        if not self.setup.failover:
+            return []
+        number = (MACHINE, *WITNESSES).index(host) + 1
+        return [failover.zookeeper(self.context, number, self._zookeepers())]
+
+    def _job_manager(self, host: str) -> ProcessSpec:
+        return failover.job_manager(self.context, failover.job_manager_name(host), self.network.address(host))
 
     def _task_manager(self, host: str) -> ProcessSpec:
         (spec,) = build_specs(self.context, [task_manager(host)])
@@ -239,26 +350,31 @@ class LabCluster:
         own = {
             "taskmanager.host": address,
             "taskmanager.bind-host": address,
-            "process.working-dir": str(self.home.data / "flink" / host),
+            "process.working-dir": str(self._local(host) / "flink" / host),
         }
+        if host in self.disks:
+            own["io.tmp.dirs"] = str(self.disks[host].folder / "tmp")
         words = [word for key, value in own.items() for word in ("-D", f"{key}={value}")]
         return msgspec.structs.replace(_alive(spec), argv=(*spec.argv, *words))
 
     def _agent(self, host: str) -> ProcessSpec:
         words = ("--observers", ",".join(f"{ip}:{HAWK_PORT}" for ip in self._observers().values()), "--host", host)
         keys = ("--key-file", str(self.home.run / f"{host}.key"), "--pid-folder", str(self.home.run / host))
-        disks = ("--disk", str(self.home.data))
-        return self._python("agent", "headrace.guard.hawk.agent", (*words, *keys, *disks))
+        more = ("--disk", str(self._local(host)), *(("--job-managers",) if host in self.job_hosts else ()))
+        spec = self._python("agent", "headrace.guard.hawk.agent", (*words, *keys, *more), clock=(host, "agent"))
+        often = {"HEADRACE_GUARD_HAWK_SELF_CHECK_S": str(SELF_CHECK_S)} if host in self.disks else {}
+        return msgspec.structs.replace(spec, env=spec.env | often)
 
     def _observer(self, name: str) -> ProcessSpec:
         addresses = self._observers()
         peers = ",".join(f"{peer}={ip}:{HAWK_PORT}" for peer, ip in addresses.items() if peer != name)
         words = ["--name", name, "--bind", f"{addresses[name]}:{HAWK_PORT}", "--peers", peers]
-        folder = self.home.run / (MACHINE if name == "o1" else f"w{name[1:]}")
-        words += ["--key-file", str(self.home.run / "hawk.key"), "--events", str(folder / f"{name}.events")]
+        host = MACHINE if name == "o1" else f"w{name[1:]}"
+        words += ["--key-file", str(self.home.run / "hawk.key")]
+        words += ["--events", str(self.home.run / host / f"{name}.events")]
         if name == "o1":
             words += ["--driver", str(self.home.driver_socket)]
-        return self._python(f"observer-{name}", "headrace.guard.hawk.observer", words)
+        return self._python(f"observer-{name}", "headrace.guard.hawk.observer", words, clock=(host, name))
 
     def _observers(self) -> dict[str, str]:
         return {
@@ -266,13 +382,19 @@ class LabCluster:
             **{f"o{number}": self.network.address(witness) for number, witness in enumerate(WITNESSES, 2)},
         }
 
-    def _python(self, name: str, module: str, words: Sequence[str]) -> ProcessSpec:
+    def _python(self, name: str, module: str, words: Sequence[str], *, clock: tuple[str, str]) -> ProcessSpec:
         source = Path(__file__).resolve().parents[3]
+        library = fakeclock.find_library() if self.setup.clocks else None
+        bent: dict[str, str] = {}
+        if library is not None:
+            file = self.clock_file(*clock)
+            fakeclock.set_offset(file, 0)
+            bent = fakeclock.environment(library, file)
         return ProcessSpec(
             name=name,
             argv=(sys.executable, "-m", module, *words),
             probe=AliveProbe(),
-            env={"PYTHONPATH": str(source)},
+            env={"PYTHONPATH": str(source), **bent},
             cwd=str(self.home.tmp),
         )
 
@@ -281,8 +403,11 @@ class LabCluster:
         folder.mkdir(parents=True, exist_ok=True)
         write_specs(folder / "specs.json", specs)
         source = str(Path(__file__).resolve().parents[3])
-        words = ["--specs", str(folder / "specs.json"), "--run", str(folder), "--logs", str(self.home.logs / host)]
+        logs = self.disks[host].folder / "logs" if host in self.disks else self.home.logs / host
+        words = ["--specs", str(folder / "specs.json"), "--run", str(folder), "--logs", str(logs)]
         enter = [] if host == MACHINE else self.network.enter(host)
+        if host in self.disks:
+            enter += self.disks[host].mounting()
         lab = os.getpid()
         with (self.home.logs / f"keeper-{host}.log").open("ab") as output:
             self._keepers[host] = subprocess.Popen(
@@ -291,9 +416,46 @@ class LabCluster:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env={**environment(), "PYTHONPATH": source, "HEADRACE_STACK_RESTART_BACKOFF_MS": str(REFILL_AFTER_MS)},
+                env={
+                    **environment(),
+                    "PYTHONPATH": source,
+                    "HEADRACE_STACK_RESTART_BACKOFF_MS": str(REFILL_AFTER_MS),
+                    "HEADRACE_STACK_RESTART_BACKOFF_MAX_MS": str(REFILL_AFTER_MS),  # a lab kills again and again
+                    "JAVA_TOOL_OPTIONS": f"-Djdk.net.hosts.file={self.home.data / 'hosts'}",
+                },
                 preexec_fn=lambda: bind_to(lab),  # whatever ends the lab ends its keepers, and they their processes
             )
+
+    # --- disks ---
+
+    def _local(self, host: str) -> Path:
+        """Where a host keeps what is its own."""
+        return self.disks[host].folder if host in self.disks else self.home.data
+
+    def _make_disks(self) -> None:
+        disk.clear_stale()
+        self._checkpoints = disk.Disk(self.home.tmp, "checkpoints", self.home.checkpoints)
+        self._checkpoints.make()
+        self._checkpoints.mount()
+        for host in self.hosts:
+            made = disk.Disk(self.home.tmp, host, self.home.data / "disks" / host)
+            made.make()
+            self.disks[host] = made
+
+    def _free_disks(self) -> None:
+        """Hosts' logs lie on their disks; they are kept with the others."""
+        for host, used in self.disks.items():
+            used.throttle(0)
+            used.wait_unused(self._clock)
+            used.mount()
+            shutil.copytree(used.folder / "logs", self.home.logs / host, dirs_exist_ok=True)
+            used.umount()
+            used.free()
+        self.disks.clear()
+        if self._checkpoints is not None:
+            self._checkpoints.umount()
+            self._checkpoints.free()
+            self._checkpoints = None
 
     # --- readiness ---
 

@@ -17,17 +17,23 @@ from headrace.core.rand import Random
 from headrace.flink.driver_client import DriverClient
 from headrace.flink.profile import job_config
 from headrace.flink.rest import FlinkRest
+from headrace.guard.hawk.events import HawkEvent
 from headrace.guard.lab.cluster import LabCluster, task_manager
-from headrace.guard.lab.faults import FAULTS, Fault
-from headrace.guard.lab.timeline import Event, Timeline, convicted, moments, read_events
+from headrace.guard.lab.fault import Fault
+from headrace.guard.lab.faults import FAULTS
+from headrace.guard.lab.timeline import Timeline, convicted, find_signs, has_sign, moments, read_events
 from headrace.guard.lab.workload import Books, Workload
 
 log = get_logger("headrace.guard.lab")
 STEADY_DELAY_MS = 400  # output is fresh: exchanges, a buffer's time-out and the readers' poll
-PATIENCE_S = 120.0
+PATIENCE_S = 240.0  # as for a start: beside other work on two cores, output took more than 120 s to become fresh
+SIGNS_PATIENCE_S = 30.0
 POLL_S = 0.1
 AFTER_S = 3.0  # watched on after output flows, for a second restart that a bad verdict would cause
 SETTLE_S = 3.0
+# Flink forgets a job's failures when it has run for `reset-backoff-threshold` (30 s in the profile). Sooner, each injection waits half as long again as the one
+# before: after twenty of them in nine minutes a job stood still for 23 s.
+CALM_S = 32.0
 STOCK_JOB = {
     "execution.checkpointing.mode": "EXACTLY_ONCE",
     "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
@@ -46,10 +52,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """All timelines of an experiment, and its books."""
+    """All timelines of an experiment, and its books; `stopped` says why it ended before its last fault, if it did."""
 
     timelines: tuple[Timeline, ...]
     books: Books
+    stopped: str = ""
 
 
 class Experiment:
@@ -67,27 +74,44 @@ class Experiment:
         self._job_id = ""
 
     def run(self) -> Outcome:
-        """Submit the job, do all faults, balance the books.
+        """Submit the job, do all faults, balance the books; after a fault that is never recovered from no other one is done.
 
         Raises:
-            Unavailable: the cluster does not become steady before a fault, or a fault is never recovered from.
+            Unavailable: the cluster does not become steady before the first fault.
         """
         self._workload.prepare()
         self._workload.start()
-        timelines = []
+        timelines: list[Timeline] = []
+        stopped = ""
         try:
             with self._lab.rest() as rest:
                 self._submit()
-                for _ in range(self._plan.repeats):
-                    for case in self._plan.cases:
-                        self._wait_steady(rest)
-                        timelines.append(self._inject(FAULTS[case], rest))
-                        self._report(timelines[-1])
                 self._wait_steady(rest)
+                stopped = self._inject_all(rest, timelines)
             books = self._workload.balance()
         finally:
             self._workload.stop()
-        return Outcome(timelines=tuple(timelines), books=books)
+        return Outcome(timelines=tuple(timelines), books=books, stopped=stopped)
+
+    def _inject_all(self, rest: FlinkRest, timelines: list[Timeline]) -> str:
+        """Do all faults, and be steady after each; returns why that ended early, or nothing."""
+        for _ in range(self._plan.repeats):
+            for case in self._plan.cases:
+                begun_ms = self._clock.now_ms()
+                try:
+                    self._wait_calm(timelines)
+                    timelines.append(self._inject(FAULTS[case], rest))
+                    self._report(timelines[-1])
+                    self._wait_steady(rest)
+                except HeadraceError as error:
+                    log.error("fault_not_recovered", case=case, reason=str(error))
+                    waited = error.context.get("for", error.message)
+                    if not timelines or timelines[-1].fault_ms < begun_ms:
+                        broken = Timeline(case=case, host="", fault_ms=begun_ms, problem=f"waited in vain for {waited}")
+                        timelines.append(broken)
+                        self._report(broken)
+                    return f"not steady after {case}: waited in vain for {waited}"
+        return ""
 
     def _submit(self) -> None:
         profile = STOCK_JOB if self._lab.setup.stock else job_config(self._lab.home)
@@ -107,52 +131,70 @@ class Experiment:
     def _wait_steady(self, rest: FlinkRest) -> None:
         """All TaskManagers there, all tasks running, output fresh, a checkpoint since."""
         self._lab.wait_task_managers(len(self._lab.hosts))
+        self._until(self._lab.has_standby, "a JobManager to stand by")
         since_ms = self._clock.now_ms()
         self._until(
             lambda: self._workload.caught_up_at_ms(since_ms, delay_ms=STEADY_DELAY_MS) is not None, "fresh output"
         )
         since_ms = self._clock.now_ms()
         self._until(lambda: self._checkpointed(rest, since_ms), "a checkpoint")
+        self._until(lambda: not self._lab.setup.disks or not self._gray(), "hosts to be well")
         self._clock.sleep(SETTLE_S * self._random.random())  # faults fall at any time of heartbeats and checkpoints
 
+    def _wait_calm(self, timelines: Sequence[Timeline]) -> None:
+        """Let the job run for so long that its last restart does not slow down the next."""
+        last = timelines[-1] if timelines else None
+        if last is not None and last.restarts:
+            since_ms = last.running_ms or last.flowing_ms or last.fault_ms
+            self._clock.sleep(max(0.0, CALM_S - (self._clock.now_ms() - since_ms) / 1000))
+
     def _inject(self, fault: Fault, rest: FlinkRest) -> Timeline:
-        host = self._victim(rest)
-        pid = self._lab.task_manager_pid(host)
-        fault_ms = self._clock.now_ms()
-        fault.inject(self._lab, host)
-        injected_ms = self._clock.now_ms()
-        log.warning("fault_injected", case=fault.name, host=host)
-        zombie = _Zombie(pid)
+        victim = self._leader() if fault.leader else self._victim(rest)
+        run = _Injection(fault, victim, self._lab, fault_ms=self._clock.now_ms())
+        fault.inject(self._lab, run.host)
+        run.injected_ms = self._clock.now_ms()
+        log.warning("fault_injected", case=fault.name, host=run.host)
         try:
-            if fault.lost:
-                self._until(
-                    lambda: self._recovered(fault_ms, injected_ms, host, zombie) is not None,
-                    f"recovery from {fault.name}",
-                )
-                self._clock.sleep(AFTER_S)
-            else:
-                self._clock.sleep(fault.hold_s)
+            if fault.recovers:
+                self._clock.sleep(fault.hold_s)  # the job runs on at first: what it has to recover from comes later
+            since_ms = run.injected_ms if fault.lost else self._clock.now_ms()
+            if fault.lost or fault.recovers:
+                self._until(lambda: self._recovered(run, rest, since_ms) is not None, f"recovery from {fault.name}")
+            self._wait_signs(run)
+            # Recovered jobs are watched on for a second restart that a bad verdict would cause.
+            self._clock.sleep(AFTER_S if fault.lost or fault.recovers else fault.hold_s)
         finally:
-            zombie_ms = zombie.used_ms()
-            fault.undo(self._lab, host)
+            run.end(self._clock.now_ms())
+            fault.undo(self._lab, run.host)
         if not fault.lost:
             self._clock.sleep(AFTER_S)
-        since_ms = injected_ms if fault.lost else self._clock.now_ms() - 1
+        since_ms = run.injected_ms if fault.lost else self._clock.now_ms() - 1
         self._until(
             lambda: self._workload.caught_up_at_ms(since_ms, delay_ms=STEADY_DELAY_MS) is not None, "catching up"
         )
-        return self._timeline(fault, host, fault_ms, rest, injected_ms=injected_ms, zombie_ms=zombie_ms)
+        return self._timeline(run, rest)
 
-    def _timeline(
-        self, fault: Fault, host: str, fault_ms: int, rest: FlinkRest, *, injected_ms: int, zombie_ms: int | None
-    ) -> Timeline:
-        events = self._events(fault_ms)
+    def _wait_signs(self, run: _Injection) -> None:
+        """Until all signs were told, or for a while: one that is missing is judged, and is no reason to end."""
+        deadline = self._clock.monotonic_s() + SIGNS_PATIENCE_S
+        while run.missing_signs() and self._clock.monotonic_s() < deadline:
+            self._clock.sleep(POLL_S)
+
+    def _timeline(self, run: _Injection, rest: FlinkRest) -> Timeline:
+        fault_ms, host = run.fault_ms, run.host
+        until_ms = run.undone_ms if run.fault.reboots else self._clock.now_ms()
+        events = [event for event in self._events(fault_ms) if event.at_ms < until_ms]
         # The states' times of a job are those of its newest execution; what failed, and when, is kept over restarts.
-        failed = sorted(each.at_ms for each in rest.failures(self._job_id) if each.at_ms >= fault_ms)
-        flowing_ms = self._workload.flowing_at_ms(injected_ms)
+        failed = sorted(each.at_ms for each in rest.failures(self._job_id) if fault_ms <= each.at_ms < until_ms)
+        restored_ms = self._restored_ms(run, rest)
+        if run.fault.leader or restored_ms is not None:
+            # What was before a new leader restored the job is not in its history.
+            failed = [restored_ms or fault_ms, *failed]
+        recovered = bool(failed) and run.fault.recovers
+        flowing_ms = self._flowing_ms(run, rest, failed[0] if recovered else run.injected_ms, restarted=recovered)
         seen = moments(events, host)
         return Timeline(
-            case=fault.name,
+            case=run.fault.name,
             host=host,
             fault_ms=fault_ms,
             suspect_ms=seen.get("suspect_ms"),
@@ -163,8 +205,11 @@ class Experiment:
             flowing_ms=flowing_ms,
             caught_up_ms=self._workload.caught_up_at_ms(flowing_ms or fault_ms, delay_ms=STEADY_DELAY_MS),
             restarts=len(failed),
-            zombie_cpu_ms=zombie_ms,
+            zombie_cpu_ms=run.zombie_ms,
             verdicts=convicted(events),
+            hosts=run.hosts,
+            gap_ms=self._workload.longest_gap_ms(fault_ms),
+            signs=run.signs,
         )
 
     def _victim(self, rest: FlinkRest) -> str:
@@ -178,12 +223,41 @@ class Experiment:
             raise Unavailable("no host runs tasks of the job", context={"job": self._job_id})
         return self._random.choice(hosts)
 
-    def _recovered(self, fault_ms: int, injected_ms: int, host: str, zombie: _Zombie) -> int | None:
-        if any(event.event == "verdict" and event.host == host for event in self._events(fault_ms)):
-            zombie.mark()
-        return self._workload.flowing_at_ms(injected_ms)
+    def _leader(self) -> str:
+        self._until(lambda: bool(self._lab.leader_host()), "a leader")
+        return self._lab.leader_host()
 
-    def _events(self, since_ms: int) -> list[Event]:
+    def _flowing_ms(self, run: _Injection, rest: FlinkRest, since_ms: int, *, restarted: bool = False) -> int | None:
+        """When all keys flowed again.
+
+        Tasks go on for a while after their JobManager's end, or when it gives them up without reaching them: what they give out is no recovery.
+        """
+        if not run.fault.leader and not restarted:
+            return self._workload.flowing_at_ms(since_ms)
+        lacks_leader = run.fault.leader and self._restored_ms(run, rest) is None
+        if lacks_leader or (running_ms := self._all_running_ms(rest)) is None:
+            return None
+        return self._workload.flowing_at_ms(since_ms, arrived_from_ms=running_ms)
+
+    def _restored_ms(self, run: _Injection, rest: FlinkRest) -> int | None:
+        """When a new leader took the job over; None while none has."""
+        begun_ms = rest.job(self._job_id).timestamps_ms.get("INITIALIZING", 0)
+        return begun_ms if begun_ms >= run.fault_ms else None
+
+    def _recovered(self, run: _Injection, rest: FlinkRest, since_ms: int) -> int | None:
+        if any(event.event == "verdict" and event.host == run.host for event in self._events(run.fault_ms)):
+            run.zombie.mark()
+        try:
+            return self._flowing_ms(run, rest, since_ms)
+        except HeadraceError:
+            return None  # nobody leads yet
+
+    def _gray(self) -> bool:
+        """Whether the newest word on a host is that it is ill."""
+        newest = {event.host: event.classes for event in self._events(0) if event.event == "host_gray"}
+        return any(newest.values())
+
+    def _events(self, since_ms: int) -> list[HawkEvent]:
         return read_events(self._lab.events(), since_ms=since_ms)
 
     def _checkpointed(self, rest: FlinkRest, since_ms: int) -> bool:
@@ -209,6 +283,37 @@ class Experiment:
                     hint=f"look at the logs in {self._lab.home.logs}",
                 )
             self._clock.sleep(POLL_S)
+
+
+class _Injection:
+    """A fault that is under way."""
+
+    def __init__(self, fault: Fault, host: str, lab: LabCluster, *, fault_ms: int) -> None:
+        self.fault = fault
+        self.host = host
+        self.hosts = fault.hits(lab.hosts, host)
+        self.fault_ms = self.injected_ms = fault_ms
+        self.zombie = _Zombie(lab.flink_pid(host))
+        self.zombie_ms: int | None = None
+        self.undone_ms = fault_ms
+        self.signs: tuple[str, ...] = ()
+        # By position and not by time: an observer whose clock jumps writes times of its own.
+        self._offsets = {path: path.stat().st_size for path in lab.event_files()}
+
+    def events(self) -> list[HawkEvent]:
+        """What all observers told since it began."""
+        return [event for path, offset in self._offsets.items() for event in read_events(path, offset=offset)]
+
+    def missing_signs(self) -> list[str]:
+        """What has to be told, and was not yet."""
+        told = find_signs(self.events())
+        return [sign for sign in self.fault.signs_of(self.host) if not has_sign(told, sign)]
+
+    def end(self, now_ms: int) -> None:
+        """The fault is about to be undone."""
+        self.undone_ms = now_ms
+        self.signs = find_signs(self.events())
+        self.zombie_ms = self.zombie.used_ms() if self.fault.lost else None
 
 
 class _Zombie:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from headrace.guard.lab.experiment import Outcome
 from headrace.guard.lab.faults import FAULTS
-from headrace.guard.lab.timeline import Timeline
+from headrace.guard.lab.timeline import Timeline, has_sign
+from headrace.guard.lab.workload import Books
 
-RESTARTS_MAX = 1
 NOT_PLAYED = {
-    "latency and jitter (F8)": "needs tc netem, which this kernel may lack; played by the simulator",
-    "full disk, slow disk (F11)": "classified from self-checks in unit tests; no fault injection into a running TaskManager's disk yet",
-    "JobManager host with ZooKeeper (F12), ZooKeeper quorum (F13)": "the lab starts one JobManager without high availability",
-    "double fault (F16), flapping (F21)": "decided in tests/unit/guard/test_hawk_world.py; not yet played with Flink",
-    "hung sink, broker black hole (F19, F22)": "policies for Kafka are another part of the plan",
-    "clock jumps (F20)": "needs libfaketime; wall clocks only feed the skew class, checked in test_hawk_world.py",
+    "stuck user function (F15)": "the lab's job is SQL alone; task.cancellation.timeout of the profile bounds it",
+    "a dependency that is away for minutes (F22)": "policies for Kafka are another part of the plan",
 }
 
 
@@ -31,47 +27,102 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MatrixReport(msgspec.Struct, frozen=True, kw_only=True):
-    """All cases of a run, those that were not played, and the books' problems."""
+    """All cases of a run, those that were not played, and the books' problems.
+
+    Args:
+        judgements: one a timeline, in the same order.
+        books_problems: what the books miss, and why a cluster was given up.
+        not_played: case or part of the plan → why.
+        passed: no problem at all.
+        timelines: what was recorded.
+        books: of each cluster.
+        seed: of the victims and moments; of several runs, of the first.
+    """
 
     judgements: tuple[Judgement, ...]
     books_problems: tuple[str, ...]
     not_played: dict[str, str]
     passed: bool
+    timelines: tuple[Timeline, ...] = ()
+    books: tuple[Books, ...] = ()
+    seed: int = 0
 
 
 def judge(timeline: Timeline) -> Judgement:
     """What is wrong with a recorded case; pure."""
     fault = FAULTS[timeline.case]
     named = {name.split("/")[0] for name in timeline.verdicts}
-    problems = []
-    if fault.lost and timeline.host not in named:
-        problems.append("the lost host was not convicted")
-    if not fault.lost and named:
-        problems.append(f"false verdict on {', '.join(sorted(named))}")
-    if fault.lost and named - {timeline.host}:
-        problems.append(f"verdict on hosts that are well: {', '.join(sorted(named - {timeline.host}))}")
-    if timeline.restarts > (RESTARTS_MAX if fault.lost else 0):
-        problems.append(f"{timeline.restarts} restarts")
-    if fault.lost and timeline.flowing_ms is None:
+    hit = set(timeline.hosts or (timeline.host,))
+    problems = [timeline.problem] if timeline.problem else _verdict_problems(fault.lost, hit, named)
+    if timeline.restarts > fault.restart_limit:
+        problems.append(f"{timeline.restarts} restart{'' if timeline.restarts == 1 else 's'}")
+    if (fault.lost or fault.recovers) and timeline.flowing_ms is None and not timeline.problem:
         problems.append("output did not flow again")
     if timeline.zombie_cpu_ms:
         problems.append(f"the lost TaskManager ran {timeline.zombie_cpu_ms} ms after its verdict")
+    if not timeline.problem:
+        wanted = fault.signs_of(timeline.host)
+        problems += [f"not told: {sign}" for sign in wanted if not has_sign(timeline.signs, sign)]
     return Judgement(case=timeline.case, host=timeline.host, problems=tuple(problems), spans=timeline.spans())
 
 
-def judge_all(outcomes: Iterable[Outcome]) -> MatrixReport:
-    """The report over the outcomes of one or more clusters; pure."""
+def _verdict_problems(lost: bool, hit: set[str], named: set[str]) -> list[str]:
+    if not lost:
+        return [f"false verdict on {', '.join(sorted(named))}"] if named else []
+    missed, well = sorted(hit - named), sorted(named - hit)
+    problems = []
+    if missed:
+        problems.append("the lost host was not convicted" if len(hit) == 1 else f"not convicted: {', '.join(missed)}")
+    if well:
+        problems.append(f"verdict on hosts that are well: {', '.join(well)}")
+    return problems
+
+
+def judge_all(outcomes: Iterable[Outcome], *, seed: int = 0) -> MatrixReport:
+    """The report over the outcomes of one or more clusters; pure but for what this machine lacks."""
     outcomes = list(outcomes)
-    judgements = tuple(judge(timeline) for outcome in outcomes for timeline in outcome.timelines)
-    books = tuple(
-        f"{name}: {count}"
-        for outcome in outcomes
-        for name, count in (
-            ("lost", outcome.books.lost),
-            ("doubled", outcome.books.doubled),
-            ("miscounted", outcome.books.miscounted),
-        )
-        if count
+    timelines = tuple(timeline for outcome in outcomes for timeline in outcome.timelines)
+    judgements = tuple(judge(timeline) for timeline in timelines)
+    books = tuple(problem for outcome in outcomes for problem in _books_problems(outcome))
+    return MatrixReport(
+        judgements=judgements,
+        books_problems=books,
+        not_played=find_not_played({timeline.case for timeline in timelines}),
+        passed=not books and not any(judgement.problems for judgement in judgements),
+        timelines=timelines,
+        books=tuple(outcome.books for outcome in outcomes),
+        seed=seed,
     )
-    passed = not books and not any(judgement.problems for judgement in judgements)
-    return MatrixReport(judgements=judgements, books_problems=books, not_played=NOT_PLAYED, passed=passed)
+
+
+def _books_problems(outcome: Outcome) -> list[str]:
+    kept = outcome.books
+    counts = {"lost": kept.lost, "doubled": kept.doubled, "miscounted": kept.miscounted}
+    stopped = [outcome.stopped] if outcome.stopped else []
+    return [*stopped, *(f"{name}: {count}" for name, count in counts.items() if count)]
+
+
+def find_not_played(played: set[str]) -> dict[str, str]:
+    """Cases that were not played, each with the reason."""
+    rows = {
+        f"{fault.name} ({fault.plan})" if fault.plan else fault.name: fault.missing() or "not asked for in this run"
+        for fault in FAULTS.values()
+        if fault.name not in played
+    }
+    return {**rows, **NOT_PLAYED}
+
+
+def merge_reports(reports: Sequence[MatrixReport]) -> MatrixReport:
+    """One report of runs that each played a part of the matrix; a case that was played again counts by its newest run."""
+    newest = {timeline.case: (timeline, judge(timeline)) for report in reports for timeline in report.timelines}
+    ordered = [newest[name] for name in FAULTS if name in newest]
+    books = tuple(problem for report in reports for problem in report.books_problems)
+    return MatrixReport(
+        judgements=tuple(judgement for _, judgement in ordered),
+        books_problems=books,
+        not_played=find_not_played(set(newest)),
+        passed=not books and not any(judgement.problems for _, judgement in ordered),
+        timelines=tuple(timeline for timeline, _ in ordered),
+        books=tuple(each for report in reports for each in report.books),
+        seed=reports[0].seed if reports else 0,
+    )

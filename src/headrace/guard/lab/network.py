@@ -12,16 +12,21 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
+import socket
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from headrace.core.errors import Internal, Unsupported
 
 SEARCH_PATH = "/usr/sbin:/sbin:/usr/bin:/bin"
 PROGRAMS = {"ip": "iproute2", "iptables": "iptables"}
 FIRST_HOST = 10
+DELAY_QUEUE = 1
 
 
 def check(*, root: bool | None = None) -> None:
@@ -54,6 +59,7 @@ class Network:
         self._prefix = f"10.{100 + pid // 256 % 100}.{pid % 256}"
         self._bridge = f"hlb{self._tag}"
         self._hosts: dict[str, int] = {}
+        self._delays: dict[str, subprocess.Popen[str]] = {}
         self._undo: list[Callable[[], None]] = []
 
     @property
@@ -64,6 +70,12 @@ class Network:
     def address(self, host: str) -> str:
         """The address of a host."""
         return f"{self._prefix}.{FIRST_HOST + self._hosts[host]}"
+
+    def names(self, machine: str) -> str:
+        """What a hosts file has to say: `machine` is the machine's own name on the bridge."""
+        rows = [("127.0.0.1", "localhost"), (self.gateway, f"{machine} {socket.gethostname()}")]
+        rows += [(self.address(host), host) for host in self._hosts]
+        return "".join(f"{address} {names}\n" for address, names in rows)
 
     def open(self, hosts: Sequence[str]) -> None:
         """Make the bridge and the hosts; removes all again when one fails."""
@@ -81,6 +93,8 @@ class Network:
 
     def close(self) -> None:
         """Remove everything; failures of one step do not keep the others."""
+        for host in list(self._delays):
+            self.undelay(host)
         while self._undo:
             self._undo.pop()()
 
@@ -122,9 +136,47 @@ class Network:
             whom = ["-s" if chain == "INPUT" else "-d", peer] if peer else []
             command(*self.enter(host), "iptables", "-w", "-A", chain, *whom, *chance, "-j", "DROP")
 
+    def drop_tcp(self, host: str, peer: str, *, port: int, others: bool = False) -> None:
+        """Drop the host's TCP connections to a port of `peer`, or all others with it but these."""
+        for chain, whom, end in (("INPUT", "-s", "--sport"), ("OUTPUT", "-d", "--dport")):
+            words = [*self.enter(host), "iptables", "-w", "-A", chain, "-p", "tcp", whom, peer]
+            command(*words, end, str(port), "-j", "ACCEPT" if others else "DROP")
+            if others:
+                command(*words, "-j", "DROP")
+
     def undrop(self, host: str) -> None:
         """No more dropping."""
         command(*self.enter(host), "iptables", "-w", "-F")
+
+    def delay(self, host: str, delay_ms: float, jitter_ms: float) -> None:
+        """Let each packet of the host wait so long each way, by a process of its own.
+
+        Raises:
+            Unsupported: the kernel cannot hand packets to a process; carries what it said.
+        """
+        words = ["--queue", str(DELAY_QUEUE), "--delay-ms", str(delay_ms), "--jitter-ms", str(jitter_ms)]
+        process = subprocess.Popen(
+            [*self.enter(host), sys.executable, "-m", "headrace.guard.lab.delay", *words],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**environment(), "PYTHONPATH": str(Path(__file__).resolve().parents[3])},
+        )
+        self._delays[host] = process
+        line = process.stdout.readline().strip() if process.stdout else ""
+        if line != "ready":
+            self.undelay(host)
+            raise Unsupported(f"packets cannot be delayed here: {line}", context={"host": host})
+        for chain in ("INPUT", "OUTPUT"):
+            rule = ("-j", "NFQUEUE", "--queue-num", str(DELAY_QUEUE), "--queue-bypass")
+            command(*self.enter(host), "iptables", "-w", "-A", chain, *rule)
+
+    def undelay(self, host: str) -> None:
+        """No more waiting; what waits is dropped by the kernel."""
+        self.undrop(host)
+        process = self._delays.pop(host, None)
+        if process is not None:
+            process.terminate()
+            process.wait()
 
     def limit(self, host: str, *, kbit_per_s: int) -> None:
         """Let the host send only so much."""
@@ -141,6 +193,11 @@ class Network:
         for name in (line.split()[0] for line in listed.stdout.splitlines() if line):
             if name.startswith(f"hl{self._tag}-"):
                 _attempt("ip", "netns", "del", name)
+        # The kernel takes a namespace's links away only later; till then their other ends keep their names.
+        listed = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, env=environment(), check=False)
+        for name in (line.split()[1].partition("@")[0].rstrip(":") for line in listed.stdout.splitlines() if line):
+            if re.fullmatch(rf"hlv{self._tag}\d+", name):
+                _attempt("ip", "link", "del", name)
         _attempt("ip", "link", "del", self._bridge)
 
     def _add(self, host: str) -> None:
@@ -178,11 +235,21 @@ def command(*words: str) -> None:
     Raises:
         Internal: it failed; carries its words.
     """
+    output(*words)
+
+
+def output(*words: str) -> str:
+    """What a command prints.
+
+    Raises:
+        Internal: it failed; carries its words.
+    """
     done = subprocess.run(words, capture_output=True, text=True, env=environment(), check=False)
     if done.returncode != 0:
         raise Internal(
             f"command of the lab failed: {done.stderr.strip() or done.returncode}", context={"command": " ".join(words)}
         )
+    return done.stdout
 
 
 def _attempt(*words: str) -> None:

@@ -5,26 +5,19 @@ All times are wall ms of one machine. Made from what the parts recorded, so a mi
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
+from headrace.guard.hawk.events import HawkEvent
 from headrace.guard.lab.workload import Books
 
+TIMELINES_FILE = "timelines.jsonl"  # in the run folder of a project's home: where the console finds them
+TIMELINES_MAX = 1000
 QUANTILES = {"p50": 0.5, "p99": 0.99}
-
-
-class Event(msgspec.Struct, frozen=True):
-    """An event of an observer; the other fields of its line are left out."""
-
-    at_ms: int
-    event: str
-    host: str = ""
-    view: str = ""
-    failure: str = ""
-    process: str = ""
 
 
 class Timeline(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +37,10 @@ class Timeline(msgspec.Struct, frozen=True, kw_only=True):
         restarts: how often the job restarted.
         zombie_cpu_ms: CPU time that the lost TaskManager used after the verdict; None when it was gone.
         verdicts: hosts and processes that were convicted.
+        hosts: who was hit, when it was not `host` alone.
+        signs: what else was told meanwhile, as `find_signs` writes it.
+        problem: why it could not be played to its end.
+        gap_ms: the longest time without any output from the fault until it was caught up.
         books: the accounts of the whole run so far.
     """
 
@@ -61,6 +58,10 @@ class Timeline(msgspec.Struct, frozen=True, kw_only=True):
     zombie_cpu_ms: int | None = None
     verdicts: tuple[str, ...] = ()
     books: Books | None = None
+    hosts: tuple[str, ...] = ()
+    signs: tuple[str, ...] = ()
+    problem: str = ""
+    gap_ms: int | None = None
 
     def spans(self) -> dict[str, float]:
         """Lengths in s: `detect`, `verdict_to_restarting`, `restarting_to_running`, `end_to_end`, `caught_up`; those that are known."""
@@ -77,17 +78,19 @@ class Timeline(msgspec.Struct, frozen=True, kw_only=True):
         }
 
 
-def read_events(path: Path, *, since_ms: int) -> list[Event]:
-    """Events of an observer from `since_ms` on; a line that is being written is left for the next time."""
+def read_events(path: Path, *, since_ms: int = 0, offset: int = 0) -> list[HawkEvent]:
+    """Events of an observer from `since_ms` and from the byte `offset` on; a line that is being written is left for the next time."""
     try:
-        lines = path.read_bytes().splitlines(keepends=True)
+        with path.open("rb") as file:
+            file.seek(offset)
+            lines = file.readlines()
     except FileNotFoundError:
         return []
-    events = [msgspec.json.decode(line, type=Event) for line in lines if line.endswith(b"\n")]
+    events = [msgspec.json.decode(line, type=HawkEvent) for line in lines if line.endswith(b"\n")]
     return [event for event in events if event.at_ms >= since_ms]
 
 
-def moments(events: Iterable[Event], host: str) -> dict[str, int]:
+def moments(events: Iterable[HawkEvent], host: str) -> dict[str, int]:
     """`suspect_ms`, `verdict_ms` and `told_ms` of a host, as far as there are such events."""
     found: dict[str, int] = {}
     for event in events:
@@ -102,11 +105,58 @@ def moments(events: Iterable[Event], host: str) -> dict[str, int]:
     return found
 
 
-def convicted(events: Iterable[Event]) -> tuple[str, ...]:
+def convicted(events: Iterable[HawkEvent]) -> tuple[str, ...]:
     """Who was convicted, as `host` or `host/process`, in order."""
     return tuple(
         f"{event.host}/{event.process}" if event.process else event.host for event in events if event.event == "verdict"
     )
+
+
+def find_signs(events: Iterable[HawkEvent]) -> tuple[str, ...]:
+    """What observers told besides verdicts, each once: `event:host:class`, `event:host`, or `event:` and all that it ever named."""
+    found: dict[str, None] = {}
+    named: dict[str, set[str]] = {}
+    for event in events:
+        if event.event == "host_gray":
+            found.update(dict.fromkeys(f"host_gray:{event.host}:{each}" for each in event.classes))
+        elif event.event == "clock_skew" and event.skewed:
+            found[f"clock_skew:{event.host}"] = None
+        elif event.event == "leader_revoked":
+            found[f"leader_revoked:{event.host}:{event.outcome}"] = None
+        elif event.event == "host_blocked":
+            found[f"host_blocked:{event.host}"] = None
+        elif event.event in ("held", "link_faults", "sick_observers", "kept_off"):
+            named.setdefault(event.event, set()).update(event.names)
+    found.update({f"{event}:{','.join(sorted(names))}": None for event, names in named.items() if names})
+    return tuple(found)
+
+
+def has_sign(signs: Iterable[str], wanted: str) -> bool:
+    """Whether a sign was told: this one, or one that says it in more detail."""
+    return any(sign == wanted or sign.startswith(f"{wanted}:") for sign in signs)
+
+
+def store_timeline(path: Path, timeline: Timeline) -> None:
+    """Append to a file of timelines, one JSON object a line, the newest `TIMELINES_MAX` of which are kept."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        lines = path.read_bytes().splitlines(keepends=True)
+    except FileNotFoundError:
+        lines = []
+    kept = [line for line in lines if line.endswith(b"\n")][1 - TIMELINES_MAX :]
+    temporary = path.with_name(f".{path.name}")
+    temporary.write_bytes(b"".join((*kept, msgspec.json.encode(timeline), b"\n")))
+    temporary.replace(path)
+
+
+def load_timelines(path: Path) -> list[Timeline]:
+    """All timelines of a file, oldest first; lines of another version, or damaged ones, are left out."""
+    timelines = []
+    with contextlib.suppress(FileNotFoundError):
+        for line in path.read_bytes().splitlines():
+            with contextlib.suppress(msgspec.MsgspecError):
+                timelines.append(msgspec.json.decode(line, type=Timeline))
+    return timelines
 
 
 def quantile(values: Sequence[float], share: float) -> float:

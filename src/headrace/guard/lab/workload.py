@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
@@ -113,12 +113,15 @@ class Workload:
         for thread in self._threads:
             thread.join(20)
 
-    def flowing_at_ms(self, since_ms: int) -> int | None:
-        """When every key had produced output of records that were written after `since_ms`; None while some has not."""
+    def flowing_at_ms(self, since_ms: int, *, arrived_from_ms: int = 0) -> int | None:
+        """When every key had produced output of records that were written after `since_ms`; None while some has not.
+
+        Output before `arrived_from_ms` does not count.
+        """
         first: dict[int, int] = {}
         with self._lock:
             for arrived_ms, at_ms, key in self._arrivals:
-                if at_ms >= since_ms and key not in first:
+                if at_ms >= since_ms and arrived_ms >= arrived_from_ms and key not in first:
                     first[key] = arrived_ms
         return max(first.values()) if len(first) == KEYS else None
 
@@ -135,6 +138,11 @@ class Workload:
             elif arrived_ms - start >= 1000:
                 return start
         return None
+
+    def longest_gap_ms(self, since_ms: int) -> int:
+        """The longest stretch since then in which no row at all came out, up to the newest row."""
+        with self._lock:
+            return longest_gap_ms((arrived_ms for arrived_ms, _, _ in self._arrivals), since_ms)
 
     def balance(self) -> Books:
         """Stop producing, wait until all has come out committed, and count."""
@@ -200,3 +208,12 @@ class Workload:
         with self._lock:
             self._committed[row.id] += 1
             self._counts[row.k].append(row.n)
+
+
+def longest_gap_ms(arrivals_ms: Iterable[int], since_ms: int) -> int:
+    """The longest time between two arrivals, ascending, or between `since_ms` and the first after it; 0 when nothing came."""
+    longest, before = 0, since_ms
+    for at_ms in arrivals_ms:
+        if at_ms >= since_ms:
+            longest, before = max(longest, at_ms - before), at_ms
+    return longest
