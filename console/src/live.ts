@@ -1,6 +1,6 @@
 // The live channel: one EventSource, a state that is replaced on every message, and a way to be told. When the connection
 // drops, the last state stays on the page under a banner, and the channel tries again: after 1, 2, 4, 8, then every 8 s.
-import type { Board, Jobs, JobState, Overview, Series, Snapshot, Tick } from "./model";
+import type { Board, Failures, Jobs, JobState, Overview, Series, Snapshot, Tick } from "./model";
 import { mergeSeries } from "./series";
 
 export interface LiveState {
@@ -16,6 +16,7 @@ export interface LiveState {
   qualityHistory: Series;
   state: JobState | null;
   stateHistory: Series;
+  failures: Failures | null;
 }
 
 export interface Interest {
@@ -25,6 +26,8 @@ export interface Interest {
   job: string;
   /** The job whose state by tiers is wanted. */
   state_of: string;
+  /** "1" when failures are wanted. */
+  failures: string;
 }
 
 const SILENCE_MS = 8000; // the server ticks every second and beats every 2 s: four missed beats
@@ -35,7 +38,7 @@ export class LiveChannel {
   state: LiveState = {
     connection: "connecting", lostAtMs: null, retryAtMs: null, sampleMs: 1000, historyS: 600,
     overview: null, quality: null, jobs: null, overviewHistory: NO_SERIES, qualityHistory: NO_SERIES,
-    state: null, stateHistory: NO_SERIES,
+    state: null, stateHistory: NO_SERIES, failures: null,
   };
   private source: EventSource | null = null;
   private listeners = new Set<() => void>();
@@ -82,6 +85,7 @@ export class LiveChannel {
     on<{ state: Jobs }>("jobs", ({ state }) => this.set({ jobs: state }));
     on<Tick<JobState | null>>("state", ({ state, tail }) =>
       this.set({ state, stateHistory: this.merge(this.state.stateHistory, tail, state?.at_ms ?? 0) }));
+    on<{ state: Failures | null }>("failures", ({ state }) => this.set({ failures: state }));
     on("heartbeat", () => undefined);
     source.onerror = () => this.lost(source);
   }

@@ -1,4 +1,4 @@
-// The shell: header, connection banner, and the page that the hash names: #/, #/quality?region=…, #/jobs/<name>, #/state/<job>.
+// The shell: header, connection banner, and the page that the hash names: #/, #/quality?region=…, #/jobs/<name>, #/state/<job>, #/failures.
 import { render } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { clock } from "./fmt";
@@ -6,6 +6,7 @@ import { LiveChannel } from "./live";
 import { Loading } from "./parts";
 import { parseRoute, type Route } from "./route";
 import { ThemeToggle } from "./theme";
+import { FailuresPage } from "./pages/failures";
 import { JobsPage } from "./pages/jobs";
 import { OverviewPage } from "./pages/overview";
 import { QualityPage } from "./pages/quality";
@@ -35,12 +36,13 @@ const PAGES: [Route["page"], string, string][] = [
   ["quality", "#/quality", "Live quality"],
   ["jobs", "#/jobs", "Jobs"],
   ["state", "#/state", "State"],
+  ["failures", "#/failures", "Failures"],
 ];
 
 function App() {
   const route = useRoute();
   const live = useLive();
-  useEffect(() => channel.want({ region: route.region, isp: route.isp, room: route.room, job: route.job, state_of: route.state_of }), [route.region, route.isp, route.room, route.job, route.state_of]);
+  useEffect(() => channel.want({ region: route.region, isp: route.isp, room: route.room, job: route.job, state_of: route.state_of, failures: route.failures }), [route.region, route.isp, route.room, route.job, route.state_of, route.failures]);
   useEffect(() => { document.title = `${PAGES.find(([page]) => page === route.page)?.[2]} · Headrace`; }, [route.page]);
   const ready = live.overview !== null;
   return (
@@ -68,6 +70,7 @@ function App() {
           : route.page === "quality" ? <QualityPage live={live} route={route} />
           : route.page === "jobs" ? <JobsPage live={live} route={route} />
           : route.page === "state" ? <StatePage live={live} route={route} />
+          : route.page === "failures" ? <FailuresPage live={live} />
           : <OverviewPage live={live} />}
       </main>
     </>

@@ -212,6 +212,7 @@ export interface OperatorState {
   parallelism: number;
   memory_used_bytes: number | null;
   memory_limit_bytes: number | null;
+  records: number | null;
   record_bytes: number | null;
   live_bytes: number | null;
   index_bytes: number | null;
@@ -239,6 +240,33 @@ export interface JobState {
   checkpoint_duration_ms: number | null;
   sources: Reach[];
   history: Series;
+}
+
+/** Mirrors src/headrace/console/failure_model.py. */
+export interface Failure {
+  id: string;
+  source: "recorded" | "observed";
+  what: string;
+  host: string;
+  process: string;
+  moments: Partial<Record<MomentName, number>>;
+  restarts: number | null;
+  lost: number | null;
+  doubled: number | null;
+  verdicts: string[];
+  votes: string[];
+  note: string;
+}
+
+export type MomentName = "fault" | "suspect" | "verdict" | "told" | "restarting" | "running" | "flowing" | "caught_up";
+
+export interface Failures {
+  at_ms: number;
+  failures: Failure[];
+  passed: number;
+  exposed: string[];
+  held: string[];
+  sources: Reach[];
 }
 
 export interface Snapshot {

@@ -83,7 +83,7 @@ export function Unreachable({ sources }: { sources: Reach[] }) {
 }
 
 const NAMES: Record<string, string> = {
-  supervisor: "Supervisor", flink: "Flink", kafka: "Kafka", cells: "Cells (dws.cell_1s)", olap: "OLAP store", redis: "Decision store", journal: "Journal",
+  supervisor: "Supervisor", flink: "Flink", kafka: "Kafka", cells: "Cells (dws.cell_1s)", olap: "OLAP store", redis: "Decision store", journal: "Journal", failures: "Failures' logs",
 };
 
 export function Loading({ what }: { what: string }) {

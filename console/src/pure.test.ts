@@ -1,8 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { cdnSlot } from "./colours";
+import { beganMs, phases, quantile, scaleMs, since, ticksMs } from "./failures";
 import { ago, bitrate, byteRate, bytes, count, duration, rate, share, times, timeShare } from "./fmt";
 import { layoutGraph } from "./layout";
-import type { OperatorState, TierRates, Vertex } from "./model";
+import type { Failure, OperatorState, TierRates, Vertex } from "./model";
 import { parseRoute, qualityHash, stateHash } from "./route";
 import { columns, last, mergeSeries, stack, sumColumns } from "./series";
 import { chooseOperator, flowWidth, hits, picture, segments, sentence, writeAmplification } from "./tiers";
@@ -98,7 +99,7 @@ describe("tiers", () => {
     packed_bytes_per_s: MiB, merged_bytes_per_s: 2 * MiB, range_fetches_per_s: 0, range_fetched_bytes_per_s: 0, stall_ms_per_s: 0,
   };
   const small: OperatorState = {
-    id: "v.Agg", vertex: "v", vertex_name: "Agg", name: "Agg", parallelism: 2, memory_used_bytes: 45 * MiB, memory_limit_bytes: 100 * MiB, record_bytes: 36 * MiB,
+    id: "v.Agg", vertex: "v", vertex_name: "Agg", name: "Agg", parallelism: 2, memory_used_bytes: 45 * MiB, memory_limit_bytes: 100 * MiB, records: 300_000, record_bytes: 36 * MiB,
     live_bytes: 30 * MiB, index_bytes: 5 * MiB, cache_bytes: 0, file_index_bytes: 0, file_bytes: 0, file_count: 0, run_count_max: 0, merge_failures: 0,
     restored_files_left: 0, appended_bytes: 50 * MiB, packed_bytes: 0, merged_bytes: 0, checkpoint_bytes: 28 * MiB, rates,
   };
@@ -158,5 +159,34 @@ describe("tiers", () => {
   it("draws no arrow where nothing flows, and a thin one for a trickle", () => {
     expect([flowWidth(0, 10), flowWidth(null, 10), flowWidth(10, 10)]).toEqual([0, 0, 12]);
     expect(flowWidth(0.1, 1000)).toBeGreaterThan(2);
+  });
+});
+
+describe("failures", () => {
+  const failure = (moments: Failure["moments"]): Failure => ({
+    id: "f", source: "recorded", what: "host_dead", host: "w1", process: "", moments, restarts: 1, lost: 0, doubled: 0, verdicts: [], votes: [], note: "",
+  });
+  it("joins phases over moments that nobody recorded", () => {
+    const one = failure({ fault: 1000, verdict: 2200, running: 4000 });
+    expect(phases(one)).toEqual([{ name: "verdict", fromMs: 0, toMs: 1200 }, { name: "running", fromMs: 1200, toMs: 3000 }]);
+    expect([beganMs(one), since(one, "running"), since(one, "flowing")]).toEqual([1000, 3000, null]);
+  });
+  it("gives no time to a moment out of turn, and knows no detection without a fault", () => {
+    const one = failure({ suspect: 5000, verdict: 5800, told: 5700 });
+    expect(phases(one).map((phase) => phase.name)).toEqual(["verdict"]);
+    expect(since(one, "verdict")).toBeNull();
+    expect(phases(failure({ verdict: 9 }))).toEqual([]);
+  });
+  it("is drawn to the slowest that works again, not to the last that has caught up", () => {
+    const slow = failure({ fault: 0, verdict: 1200, flowing: 5000, caught_up: 74_000 });
+    expect([scaleMs([slow, failure({ fault: 100, running: 8100 })]), scaleMs([slow]), scaleMs([failure({ verdict: 1 })])]).toEqual([8000, 5000, 1000]);
+  });
+  it("takes the nearest rank and round marks", () => {
+    expect([quantile([], 0.5), quantile([3, 1, 2], 0.5), quantile([3, 1, 2], 1)]).toEqual([null, 2, 3]);
+    expect(ticksMs(5900)).toEqual([0, 1000, 2000, 3000, 4000, 5000]);
+    expect(ticksMs(53_000)).toEqual([0, 10_000, 20_000, 30_000, 40_000, 50_000]);
+  });
+  it("has an address of its own", () => {
+    expect([parseRoute("#/failures").page, parseRoute("#/failures").failures, parseRoute("#/jobs").failures]).toEqual(["failures", "1", ""]);
   });
 });

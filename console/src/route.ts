@@ -2,7 +2,7 @@
 import type { Interest } from "./live";
 
 export interface Route extends Interest {
-  page: "overview" | "quality" | "jobs" | "state";
+  page: "overview" | "quality" | "jobs" | "state" | "failures";
   operator: string;
   minutes: number;
 }
@@ -15,12 +15,13 @@ export function parseRoute(hash: string): Route {
   const params = new URLSearchParams(query);
   const minutes = Number(params.get("minutes"));
   return {
-    page: head === "quality" || head === "jobs" || head === "state" ? head : "overview",
+    page: head === "quality" || head === "jobs" || head === "state" || head === "failures" ? head : "overview",
     region: params.get("region") ?? "",
     isp: params.get("isp") ?? "",
     room: params.get("room") ?? "",
     job: head === "jobs" ? decodeURIComponent(tail) : "",
     state_of: head === "state" ? decodeURIComponent(tail) : "",
+    failures: head === "failures" ? "1" : "",
     operator: params.get("operator") ?? "",
     minutes: WINDOWS_MIN.includes(minutes) ? minutes : 5,
   };

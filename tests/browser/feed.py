@@ -16,7 +16,9 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 
 from headrace.console import live_model as m
+from headrace.console.failure_model import FailuresTick
 from tests.browser.world import HISTORY_S, World
+from tests.browser.world_failures import failures
 
 STATIC = Path(__file__).parents[2] / "src/headrace/console/static"
 TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
@@ -75,7 +77,9 @@ class _Handler(BaseHTTPRequestHandler):
         selection = m.Selection(region=query.get("region", ""), isp=query.get("isp", ""), room=query.get("room", ""))
         world, now = self.feed.world, self.feed.now_ms()
         if url.path == "/v1/live":
-            self._live(selection, query.get("job", ""), query.get("state_of", ""))
+            self._live(
+                selection, query.get("job", ""), query.get("state_of", ""), failures_too=bool(query.get("failures"))
+            )
         elif url.path == "/v1/quality/board":
             self._json(world.board(now, selection))
         elif url.path.startswith("/v1/jobs/"):
@@ -100,13 +104,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def _live(self, selection: m.Selection, job: str, state_of: str) -> None:
+    def _live(self, selection: m.Selection, job: str, state_of: str, *, failures_too: bool) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.end_headers()
         self.feed.clients += 1
         try:
             self._send("snapshot", self._snapshot(self.feed.now_ms(), selection, job, state_of))
+            if failures_too:
+                self._send("failures", self._failures())
             while not self.stopping.wait(1.0):
                 now = self.feed.now_ms()
                 world = self.feed.world
@@ -118,10 +124,17 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send("jobs", m.JobsTick(self._jobs(now, job)))
                 if state_of:
                     self._send("state", m.StateTick(world.state(now, state_of), world.state_series(now - 6000, now)))
+                if failures_too:
+                    self._send("failures", self._failures())
         except OSError:
             pass
         finally:
             self.feed.clients -= 1
+
+    def _failures(self) -> FailuresTick:
+        world, now = self.feed.world, self.feed.now_ms()
+        sources = world.reaches(now, ["failures"])
+        return FailuresTick(failures(now, empty=world.empty, alarmed=world.alarmed, sources=sources))
 
     def _jobs(self, now: int, job: str) -> m.Jobs:
         rows = self.feed.world.overview(now).jobs

@@ -12,11 +12,12 @@ from playwright.sync_api import BrowserContext, Page, expect
 from headrace.console.live_model import Selection
 from tests.browser.feed import Feed
 from tests.browser.world import CELLS, KILL_S, World
+from tests.browser.world_failures import failures
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.browser
 STORY_S = KILL_S + 100
-PAGES = ["#/", "#/quality", "#/jobs", "#/jobs/live-quality", "#/state/live-quality", "#/state/archive"]
+PAGES = ["#/", "#/quality", "#/jobs", "#/jobs/live-quality", "#/state/live-quality", "#/state/archive", "#/failures"]
 
 
 @pytest.fixture
@@ -188,6 +189,42 @@ def test_state_page_says_what_is_missing(feed: Feed, page: Page) -> None:
     expect(page.locator("main")).to_contain_text("headrace job deploy")
 
 
+def test_failures_page_shows_each_timeline_to_one_scale(feed: Feed, page: Page) -> None:
+    """Newest first, every moment after the fault, phases as long as they took, books, quantiles of what was injected."""
+    page.goto(feed.url + "#/failures")
+    expect(page.get_by_test_id("failure")).to_have_count(6)
+    known = failures(feed.now_ms())
+    for shown, failure in zip(page.get_by_test_id("failure").all(), known.failures, strict=True):
+        for name, at_ms in failure.moments.items():
+            if name != "fault":
+                assert shown.get_by_test_id(f"moment-{name}").get_attribute("data-value") == str(at_ms - failure.at_ms)
+    injected = [one for one in known.failures if "fault" in one.moments]
+    found = sorted(one.moments["verdict"] - one.moments["fault"] for one in injected)
+    assert values(page, "[data-test=tile-found]") == [str(found[1])]
+    assert values(page, "[data-test=tile-passed]") == ["7"]
+    flows = sorted(one.moments["flowing"] - one.moments["fault"] for one in injected)
+    assert values(page, "[data-test=tile-flows]") == [str(flows[1])]
+    expect(page.locator(".phase.cut")).to_have_count(1)  # one was still catching up when the slowest flowed
+    expect(page.get_by_test_id("failure").last.get_by_test_id("books")).to_have_text("0 lost, 0 doubled")
+    widths = page.evaluate(
+        "[...document.querySelectorAll('[data-test=phase-running]')].map((one) => one.getBoundingClientRect().width)"
+    )
+    lengths = [one.moments["running"] - one.moments["restarting"] for one in known.failures if "running" in one.moments]
+    assert [width / widths[0] for width in widths] == pytest.approx([each / lengths[0] for each in lengths], rel=0.02)
+
+
+def test_failures_page_alarms_and_says_when_there_is_nothing(feed: Feed, page: Page) -> None:
+    """What the brake holds and which host has no spare stands on top; without failures the page says how to make one."""
+    feed.world.alarmed = True
+    page.goto(feed.url + "#/failures")
+    expect(page.get_by_test_id("alarms")).to_contain_text("Verdicts are held on w1, w2, w3")
+    expect(page.get_by_test_id("alarms")).to_contain_text("10.0.0.7")
+    feed.world.empty = True
+    expect(page.get_by_test_id("panel-timelines")).to_contain_text("headrace chaos kill")
+    expect(page.get_by_test_id("alarms")).to_have_count(0)
+    assert values(page, "[data-test=tile-found]") == [""]
+
+
 def test_theme_follows_the_system_until_toggled_and_is_kept(feed: Feed, page: Page) -> None:
     """A light system shows light; the button switches to dark, a reload keeps it, and switching back follows the system again."""
     ground = "getComputedStyle(document.body).backgroundColor"
@@ -251,7 +288,7 @@ def test_pages_are_reachable_by_keyboard(feed: Feed, page: Page) -> None:
     page.goto(feed.url)
     page.wait_for_selector("main h1")
     seen = []
-    for _ in range(7):
+    for _ in range(8):
         page.keyboard.press("Tab")
         seen.append(
             page.evaluate(
@@ -265,6 +302,7 @@ def test_pages_are_reachable_by_keyboard(feed: Feed, page: Page) -> None:
         "Live quality",
         "Jobs",
         "State",
+        "Failures",
         "Switch to dark theme",
     ]
     assert {style for _, style in seen} == {"solid"}

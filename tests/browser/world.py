@@ -42,6 +42,7 @@ class World:
     origin_ms: int
     gone: tuple[str, ...] = ()
     empty: bool = False
+    alarmed: bool = False  # the brake holds, and a host has no spare
 
     def seconds(self, at_ms: int) -> float:
         """Seconds of the story that have passed."""
@@ -309,7 +310,7 @@ class World:
         )  # fmt: skip
         return m.OperatorState(
             id="v3.Deduplicate[6]", vertex="v3", vertex_name="Deduplicate[6] -> Calc[7]", name="Deduplicate[6]", parallelism=2, memory_used_bytes=121 << 20, memory_limit_bytes=128 << 20,
-            record_bytes=92 << 20, live_bytes=60 << 20, index_bytes=14 << 20, cache_bytes=26 << 20, file_index_bytes=9 << 20, file_bytes=321 << 20, file_count=19, run_count_max=6,
+            records=3_400_000, record_bytes=92 << 20, live_bytes=60 << 20, index_bytes=14 << 20, cache_bytes=26 << 20, file_index_bytes=9 << 20, file_bytes=321 << 20, file_count=19, run_count_max=6,
             merge_failures=0, restored_files_left=0, appended_bytes=900 << 20, packed_bytes=540 << 20, merged_bytes=1170 << 20, checkpoint_bytes=352 << 20, rates=rates,
         )  # fmt: skip
 
@@ -319,7 +320,7 @@ class World:
         rates = m.TierRates(**{**nothing, "lookups_per_s": 2600.0, "appended_bytes_per_s": 210_000.0})
         return m.OperatorState(
             id="v2.GroupAggregate[4]", vertex="v2", vertex_name="GroupAggregate[4] -> play_interval", name="GroupAggregate[4]", parallelism=2, memory_used_bytes=121 << 20,
-            memory_limit_bytes=128 << 20, record_bytes=4 << 20, live_bytes=3 << 20, index_bytes=1 << 20, cache_bytes=0, file_index_bytes=0, file_bytes=0, file_count=0, run_count_max=0,
+            memory_limit_bytes=128 << 20, records=31_000, record_bytes=4 << 20, live_bytes=3 << 20, index_bytes=1 << 20, cache_bytes=0, file_index_bytes=0, file_bytes=0, file_count=0, run_count_max=0,
             merge_failures=0, restored_files_left=0, appended_bytes=40 << 20, packed_bytes=0, merged_bytes=0, checkpoint_bytes=3 << 20, rates=rates,
         )  # fmt: skip
 

@@ -93,6 +93,7 @@ function Operator({ job, operator, history }: { job: JobState; operator: Operato
   const column = (name: string) => history.values[`${name}:${operator.id}`] ?? [];
   const common = { atMs: history.at_ms, windowS: 300, nowMs: job.at_ms, height: 150, axisWidth: 76 };
   const filterShare = operator.file_bytes ? (operator.file_index_bytes ?? 0) / operator.file_bytes : null;
+  const perRecord = operator.records ? ((operator.index_bytes ?? 0) + (operator.file_index_bytes ?? 0)) / operator.records : null;
   const hasFiles = (operator.file_bytes ?? 0) > 0;
   return (
     <>
@@ -105,7 +106,7 @@ function Operator({ job, operator, history }: { job: JobState; operator: Operato
         <Tile label="Reads that found the record" value={hasFiles ? share(useful) : "–"} raw={useful} test="hit-files" note={hasFiles ? "the others were let through in vain" : "no file is read"} />
         <Tile label="Reads per miss" value={hasFiles && readsPerMiss !== null ? readsPerMiss.toFixed(2) : "–"} raw={readsPerMiss} test="reads-per-miss" note="of a lookup that memory cannot answer" />
         <Tile label="Write amplification" value={times(amplification)} raw={amplification} test="amplification" note="bytes written to files per byte of change" />
-        <Tile label="Memory for files" value={hasFiles ? share(filterShare) : "–"} raw={filterShare} test="filter-share" note={hasFiles ? `of their bytes: ${bytes(operator.file_index_bytes)} of filters` : "filters come with files"} />
+        <Tile label="Index a record" value={perRecord === null ? "–" : `${perRecord.toFixed(1)} B`} raw={perRecord} test="index-per-record" note={hasFiles ? `of ${count(operator.records)}; filters are ${share(filterShare)} of the files` : `of ${count(operator.records)}`} />
       </div>
       <div class="columns even">
         <Panel title="Bytes" note="mean of ten seconds" test="panel-bytes">

@@ -20,12 +20,15 @@ from litestar.response import ServerSentEvent, ServerSentEventMessage
 from headrace.catalog.journal import Act, Journal
 from headrace.console.cells import CellReader
 from headrace.console.collect_decisions import DecisionCollector
+from headrace.console.collect_failures import FailureCollector
 from headrace.console.collect_flink import FlinkCollector
+from headrace.console.collect_journal import INCIDENT_PREFIX, JournalCollector
 from headrace.console.collect_kafka import KafkaCollector
 from headrace.console.collect_olap import OlapCollector
 from headrace.console.collect_stack import StackCollector
 from headrace.console.collect_state import StateCollector
-from headrace.console.live import INCIDENT_PREFIX, Interest, JournalCollector, LiveHub, LiveOptions, Message, Sources
+from headrace.console.live import LiveHub, LiveOptions, Sources
+from headrace.console.live_client import Interest, Message
 from headrace.console.live_model import Board, JobDetail, Selection
 from headrace.core.clock import Clock
 from headrace.core.errors import Invalid
@@ -52,9 +55,11 @@ def get_live(
     room: FromQuery[str] = "",
     job: FromQuery[str] = "",
     state_of: FromQuery[str] = "",
+    failures: FromQuery[str] = "",
 ) -> ServerSentEvent:
-    """The live channel: event `snapshot`, then `overview`, `quality`, `jobs` (and `state`) once per sample, `heartbeat` in silence."""
-    interest = Interest(selection=Selection(region=region, isp=isp, room=room), job=job, state=state_of)
+    """The live channel: event `snapshot`, then `overview`, `quality`, `jobs` (and `state`, `failures`) once per sample, `heartbeat` in silence."""
+    selection = Selection(region=region, isp=isp, room=room)
+    interest = Interest(selection=selection, job=job, state=state_of, failures=bool(failures))
     hub: LiveHub = state.live
     return ServerSentEvent(_events(hub.stream(interest)))
 
@@ -117,6 +122,7 @@ def stack_sources(home: Home, *, clock: Clock, journal: Journal, options: LiveOp
         decisions=DecisionCollector(endpoint(lambda one: one.redis)),
         olap=OlapCollector(endpoint(lambda one: one.olap), clock=clock),
         journal=JournalCollector(journal.newest),
+        failures=FailureCollector(home, endpoint(lambda one: one.flink), clock=clock),
     )
 
 

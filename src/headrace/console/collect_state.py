@@ -44,6 +44,7 @@ COUNTERS = {
 AMOUNTS = {
     "memory_used_bytes": "memoryUsedBytes",
     "memory_limit_bytes": "memoryLimitBytes",
+    "records": "records",
     "record_bytes": "recordBytes",
     "live_bytes": "liveBytes",
     "index_bytes": "indexBytes",

@@ -1,7 +1,7 @@
 """The live hub: one sampler per source, two histories, and what every connected page is sent.
 
 Once per `sample-ms` the hub reads what the samplers hold (it never waits for one), writes a point into its histories, and builds the
-ticks once per distinct interest (selection, job and job whose state is shown), however many pages share it. Each page has a queue of
+ticks once per distinct interest (selection, job, job whose state is shown, failures), however many pages share it. Each page has a queue of
 `CLIENT_QUEUE` messages; a page that does not drain it is dropped and comes back by itself with a fresh snapshot.
 
 Invariants: memory is bounded by the rings, the cell book and the queues; a source that fails or hangs changes only its own figures
@@ -11,20 +11,23 @@ and its `Reach`; nothing here writes to any store.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any, Protocol
 
 import msgspec
 
-from headrace.catalog.journal import FAILED, JournalEntry
+from headrace.catalog.journal import JournalEntry
 from headrace.console import live_model as m
 from headrace.console.board import Known, build_board, quality_series
 from headrace.console.cells import CellBook
 from headrace.console.collect_decisions import Decided, render_latency, render_steers
+from headrace.console.collect_journal import render_event
 from headrace.console.collect_olap import OlapFacts
 from headrace.console.collect_stack import render_process
 from headrace.console.collect_state import tail_of
+from headrace.console.failure_model import Failures, FailuresTick
+from headrace.console.live_client import CLIENT_QUEUE, Client, Interest, Message, next_message
 from headrace.console.ring import Ring
 from headrace.console.sampler import Collector, Sampler
 from headrace.core.clock import Clock
@@ -35,12 +38,8 @@ from headrace.stack.messages import StackStatus
 
 log = get_logger("headrace.console.live")
 
-CLIENT_QUEUE = 12  # messages: 3 ticks a second, 4 with state, so 3 to 4 s behind
 CLIENTS_MAX = 200  # pages; each costs one queue and one socket
-HEARTBEAT_S = 2.0  # said in silence, so that a page can tell a quiet stack from a dead connection
 TAIL_MS = 6_000  # late beacons correct a second for about 5 s (watermark delay of the tables)
-EVENTS_MAX = 60
-INCIDENT_PREFIX = "incident"
 
 
 @options("console.live")
@@ -61,21 +60,6 @@ class LiveOptions(Options, frozen=True):
     ] = 600
 
 
-class Interest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a page wants to see."""
-
-    selection: m.Selection = m.Selection()
-    job: str = ""
-    state: str = ""
-
-
-class Message(msgspec.Struct, frozen=True):
-    """One server-sent event, encoded once for all pages with the same interest."""
-
-    event: str
-    data: str
-
-
 class JobCollector(Collector[list[m.JobDetail]], Protocol):
     """A collector of jobs that looks most closely at those a page shows."""
 
@@ -86,6 +70,12 @@ class StateSource(Collector[dict[str, m.JobState]], Protocol):
     """A collector of jobs' state that looks only where a page does."""
 
     wanted: frozenset[str]
+
+
+class FailureSource(Collector[Failures | None], Protocol):
+    """A collector of failures that reads only while a page shows them."""
+
+    wanted: bool
 
 
 class Sources(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,51 +89,12 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
     decisions: Collector[Decided]
     olap: Collector[OlapFacts]
     journal: Collector[Sequence[JournalEntry]]
+    failures: FailureSource
 
     def all(self) -> tuple[Collector[Any], ...]:
         """In the order of the page."""
-        return (self.stack, self.kafka, self.flink, self.cells, self.decisions, self.olap, self.journal, self.state)
-
-
-class JournalCollector:
-    """The journal's newest entries, from the daemon's own store."""
-
-    name = "journal"
-
-    def __init__(self, newest: Callable[[int], Sequence[JournalEntry]]) -> None:
-        self._newest = newest
-
-    def collect(self) -> Sequence[JournalEntry]:
-        """The newest entries first."""
-        return self._newest(EVENTS_MAX)
-
-    def close(self) -> None:
-        """Nothing is kept open here."""
-
-
-class Client:
-    """One connected page."""
-
-    def __init__(self, interest: Interest) -> None:
-        self.interest = interest
-        self.queue: asyncio.Queue[Message | None] = asyncio.Queue(CLIENT_QUEUE)
-        self.dropped = False
-
-    def offer(self, messages: Sequence[Message]) -> bool:
-        """Queue messages; False, and the page is dropped, when it is too far behind."""
-        if self.dropped or self.queue.maxsize - self.queue.qsize() < len(messages):
-            self.drop()
-            return False
-        for message in messages:
-            self.queue.put_nowait(message)
-        return True
-
-    def drop(self) -> None:
-        """End the page's stream: what is queued is thrown away."""
-        self.dropped = True
-        while not self.queue.empty():
-            self.queue.get_nowait()
-        self.queue.put_nowait(None)
+        return (self.stack, self.kafka, self.flink, self.cells, self.decisions, self.olap, self.journal, self.state,
+                self.failures)  # fmt: skip
 
 
 class LiveHub:
@@ -154,6 +105,7 @@ class LiveHub:
         self._clock = clock
         self._jobs = sources.flink
         self._states = sources.state
+        self._failures = sources.failures
         period_s = options.sample_ms / 1000
         self.stack = Sampler(sources.stack, clock=clock, period_s=period_s)
         self.kafka = Sampler(sources.kafka, clock=clock, period_s=period_s)
@@ -167,17 +119,21 @@ class LiveHub:
         )  # fmt: skip
         # Flink takes figures from its TaskManagers once a second; half as often is as good to the eye and costs half.
         self.state = Sampler(sources.state, clock=clock, period_s=2 * period_s)
+        self.failures = Sampler(sources.failures, clock=clock, period_s=period_s)
         points = options.history_s * 1000 // options.sample_ms
         self._history = Ring(points)
         self._weights = Ring(points)
         self._clients: set[Client] = set()
         self._ending = False
-        self._pool = ThreadPoolExecutor(len(self._samplers) + 1, thread_name_prefix="console-sampler")
+        self._pool = ThreadPoolExecutor(len(self._samplers) + 2, thread_name_prefix="console-sampler")
         self._tasks: list[asyncio.Task[None]] = []
+
+    def _all_samplers(self) -> tuple[Sampler[Any], ...]:
+        return (*self._samplers, self.state, self.failures)
 
     async def start(self) -> None:
         """Begin to sample and publish in the running event loop."""
-        self._tasks = [asyncio.create_task(sampler.run(self._pool)) for sampler in (*self._samplers, self.state)]
+        self._tasks = [asyncio.create_task(sampler.run(self._pool)) for sampler in self._all_samplers()]
         self._tasks.append(asyncio.create_task(self._publish_forever()))
 
     async def stop(self) -> None:
@@ -210,7 +166,7 @@ class LiveHub:
         self._look_where_pages_look()
         try:
             yield snapshot
-            while (message := await _next(client.queue)) is not None:
+            while (message := await next_message(client.queue)) is not None:
                 yield message
         finally:
             self._clients.discard(client)
@@ -219,6 +175,7 @@ class LiveHub:
     def _look_where_pages_look(self) -> None:
         self._jobs.wanted = frozenset(client.interest.job for client in self._clients)
         self._states.wanted = frozenset(client.interest.state for client in self._clients if client.interest.state)
+        self._failures.wanted = any(client.interest.failures for client in self._clients)
 
     async def _publish_forever(self) -> None:
         period_s = self.options.sample_ms / 1000
@@ -259,6 +216,8 @@ class LiveHub:
         if interest.state:
             state, tail = self.state_of(interest.state, since_ms=since_ms)
             messages.append(Message("state", _encode(m.StateTick(state, tail))))
+        if interest.failures:
+            messages.append(Message("failures", _encode(FailuresTick(self.failures_now()))))
         return messages
 
     def snapshot(self, interest: Interest) -> m.Snapshot:
@@ -323,6 +282,11 @@ class LiveHub:
         bare = msgspec.structs.replace(found, history=m.Series([], {}), sources=[self.state.reach])
         return bare, tail_of(found, since_ms=since_ms)
 
+    def failures_now(self) -> Failures | None:
+        """All failures as last collected; None before a page asked for them."""
+        found = self.failures.value
+        return None if found is None else msgspec.structs.replace(found, sources=[self.failures.reach])
+
     def _job_details(self) -> list[m.JobDetail]:
         """One attempt of each job: the running one, else the newest (the order in which they were collected)."""
         first: dict[str, m.JobDetail] = {}
@@ -375,27 +339,6 @@ class LiveHub:
             for region, isp, record in (self.decisions.value or Decided()).records
             for cdn, weight in record.weights.items()
         }
-
-
-async def _next(queue: asyncio.Queue[Message | None]) -> Message | None:
-    try:
-        return await asyncio.wait_for(queue.get(), HEARTBEAT_S)
-    except TimeoutError:
-        return Message("heartbeat", "{}")
-
-
-def render_event(entry: JournalEntry) -> m.Event:
-    """A journal entry as a line of the feed; actions that begin with `incident` mark injected trouble."""
-    incident = entry.action.startswith(INCIDENT_PREFIX)
-    parts = [entry.target, entry.cause, entry.measured]
-    return m.Event(
-        at_ms=entry.at_ms,
-        kind=entry.action,
-        text=(entry.cause or entry.target) if incident else " · ".join(part for part in parts if part),
-        severity="error" if entry.outcome == FAILED or incident else "info",
-        subject=entry.target,
-        incident=incident,
-    )
 
 
 def _encode(value: object) -> str:

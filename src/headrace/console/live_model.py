@@ -278,7 +278,7 @@ class TierRates(msgspec.Struct, frozen=True, kw_only=True):
 class OperatorState(msgspec.Struct, frozen=True, kw_only=True):
     """Where one operator's state is, summed over its subtasks.
 
-    The budget (`memory_limit_bytes`) and its use belong to the slots, which other operators share. `record_bytes` holds the read cache.
+    `records` counts those of all tiers, about. The budget (`memory_limit_bytes`) and its use belong to the slots, which other operators share. `record_bytes` holds the read cache.
     `appended_bytes`, `packed_bytes` and `merged_bytes` are totals since the attempt started: (packed + merged) / appended is the write
     amplification. `run_count_max` is that of the subtask with the most; `checkpoint_bytes` the size of the whole vertex's state.
     """
@@ -290,6 +290,7 @@ class OperatorState(msgspec.Struct, frozen=True, kw_only=True):
     parallelism: int
     memory_used_bytes: int | None = None
     memory_limit_bytes: int | None = None
+    records: int | None = None
     record_bytes: int | None = None
     live_bytes: int | None = None
     index_bytes: int | None = None

@@ -18,8 +18,11 @@ from headrace.console import live_model as m
 from headrace.console.api_live import live_routes
 from headrace.console.cells import CellBook, CellRow
 from headrace.console.collect_decisions import Decided
+from headrace.console.collect_journal import render_event
 from headrace.console.collect_olap import OlapFacts
-from headrace.console.live import CLIENT_QUEUE, Client, Interest, LiveHub, Message, Sources, render_event
+from headrace.console.failure_model import Failure, Failures, FailuresTick
+from headrace.console.live import LiveHub, Sources
+from headrace.console.live_client import CLIENT_QUEUE, Client, Interest, Message
 from headrace.core.clock import SystemClock
 from headrace.core.errors import Unavailable
 from headrace.core.home import Endpoints
@@ -29,6 +32,9 @@ from headrace.testing.fakes import FakeClock
 
 NOW = 1_800_000_000_000
 ENDPOINTS = Endpoints(**{field.name: "" for field in msgspec.structs.fields(Endpoints)})
+
+
+FAILURE = Failure(id="f", source="observed", what="host_lost", host="h1", moments={"verdict": NOW - 60_000})
 
 
 class FakeSource:
@@ -98,13 +104,13 @@ def fake_sources() -> Sources:
     return Sources(
         stack=FakeSource("supervisor", stack), kafka=FakeSource("kafka", [m.Topic(name="ods.cmcd_raw", partitions=4, records=9, rate_records_per_s=3.0)]),
         flink=FakeSource("flink", [job]), state=FakeSource("flink", {"cells": state_of_cells()}), cells=FakeSource("cells", book), decisions=FakeSource("redis", Decided([("north", "telecom", record)], [1200.0])),
-        olap=FakeSource("olap", OlapFacts([], [decision])), journal=FakeSource("journal", [entry("incident.injected"), entry("job.deploy")]),
+        olap=FakeSource("olap", OlapFacts([], [decision])), journal=FakeSource("journal", [entry("incident.injected"), entry("job.deploy")]), failures=FakeSource("failures", Failures(at_ms=NOW, failures=[FAILURE])),
     )  # fmt: skip
 
 
 async def sample_all(hub: LiveHub) -> None:
     """Let every sampler ask once."""
-    await asyncio.gather(*(sampler.sample(hub._pool) for sampler in (*hub._samplers, hub.state)))
+    await asyncio.gather(*(sampler.sample(hub._pool) for sampler in hub._all_samplers()))
 
 
 def hub_of(sources: Sources) -> LiveHub:
@@ -245,6 +251,28 @@ def test_state_that_cannot_be_asked_for_stays_with_its_age() -> None:
     assert snapshot.state is not None
     assert (snapshot.state.operators[0].record_bytes, snapshot.state.sources[0].state) == (9, "unreachable")
     assert [reach.state for reach in snapshot.overview.sources] == ["ok"] * 7
+
+
+def test_failures_go_only_to_pages_that_show_them() -> None:
+    """They are collected while such a page is open, and sent to it with the reach of their logs."""
+    sources = fake_sources()
+    hub = hub_of(sources)
+    asyncio.run(sample_all(hub))
+    pages = [Client(Interest()), Client(Interest(failures=True))]
+    hub._clients.update(pages)
+    hub._look_where_pages_look()
+    assert sources.failures.wanted is True
+    hub.tick()
+    assert [pages[0].queue.qsize(), pages[1].queue.qsize()] == [3, 4]
+    message = [pages[1].queue.get_nowait() for _ in range(4)][-1]
+    assert message is not None
+    assert message.event == "failures"
+    tick = msgspec.json.decode(message.data, type=FailuresTick)
+    assert tick.state is not None
+    assert (tick.state.failures, tick.state.sources[0].state) == ([FAILURE], "ok")
+    hub._clients.clear()
+    hub._look_where_pages_look()
+    assert sources.failures.wanted is False
 
 
 def test_failed_actions_are_shown_as_errors() -> None:
