@@ -6,37 +6,22 @@ Pure: text in, text out.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from html import escape
 
 from state_plot import COLOURS, OTHER_COLOUR, short
+from svg_chart import Chart, Frame
 
 LEFT_PX = 64
 TOP_PX = 62
 PLOT_PX = (560, 260)
 BOTTOM_PX = 48
 RIGHT_PX = 24
+FRAME = Frame(left=LEFT_PX, top=TOP_PX, right=RIGHT_PX, bottom=BOTTOM_PX, plot=PLOT_PX)
 
 
-@dataclass(frozen=True)
-class Curves:
-    """One chart.
-
-    Attributes:
-        series: name to its points (x, y), x ascending, all positive.
-        x_unit: what the x axis counts.
-        y_unit: what the y axis counts.
-    """
-
-    title: str
-    series: Mapping[str, Sequence[tuple[float, float]]]
-    x_unit: str
-    y_unit: str
-
-
-def render_curves(curves: Curves) -> str:
-    """The chart as an SVG document.
+def render_curves(curves: Chart) -> str:
+    """The chart, all values positive, as an SVG document.
 
     Raises:
         ValueError: no series has a point.
@@ -60,18 +45,7 @@ def render_curves(curves: Curves) -> str:
     ]
     for name, one in curves.series.items():
         body += _line([place(x, y) for x, y in one], COLOURS.get(name, OTHER_COLOUR), name, one)
-    width, height = LEFT_PX + PLOT_PX[0] + RIGHT_PX, TOP_PX + PLOT_PX[1] + BOTTOM_PX
-    head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        f'font-family="sans-serif" font-size="10.5" role="img" aria-label="{escape(curves.title)}">'
-        f'<rect width="100%" height="100%" fill="white"/>'
-        f'<text x="8" y="18" font-size="14" font-weight="bold">{escape(curves.title)}</text>'
-    )
-    units = (
-        f'<text x="{LEFT_PX}" y="{height - 8}" fill="#555">{escape(curves.x_unit)}</text>'
-        f'<text x="8" y="{TOP_PX - 8}" fill="#555">{escape(curves.y_unit)}</text>'
-    )
-    return "\n".join([head, _legend(list(curves.series)), *body, units, "</svg>"]) + "\n"
+    return FRAME.render(curves, [_legend(list(curves.series)), *body])
 
 
 def _mark_x(value: float, at: tuple[float, float]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,8 +51,15 @@ def job_options(backend: Backend, folder: Path, port: int) -> dict[str, str]:
     }
 
 
-def run_jobs(backend: Backend, jobs: Sequence[Job], options: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
-    """Run the jobs in one fork; an entry per job as `state_job.py` prints it.
+def run_jobs(
+    backend: Backend,
+    jobs: Sequence[Job],
+    options: Mapping[str, str] | None = None,
+    *,
+    heap: str = JOB_HEAP,
+    wrap: Callable[[list[str]], list[str]] = list,
+) -> list[dict[str, Any]]:
+    """Run the jobs in one fork, whose command may be wrapped; an entry per job as `state_job.py` prints it.
 
     Raises:
         ForkFailed: the fork said nothing at all.
@@ -66,8 +73,8 @@ def run_jobs(backend: Backend, jobs: Sequence[Job], options: Mapping[str, str] |
             "jobs": [{"name": job.name, "ddl": list(job.ddl), "insert": job.insert} for job in jobs],
         }
         python = ROOT / "runtimes" / "flink" / ".venv" / "bin" / "python"
-        env = {"JVM_ARGS": f"-Xmx{JOB_HEAP}", "FLINK_LOG_DIR": folder}
-        lines = all_lines([str(python), str(SCRIPT)], stdin=json.dumps(spec), env=env, may_fail=True)
+        env = {"JVM_ARGS": f"-Xmx{heap} -XX:+UseG1GC", "FLINK_LOG_DIR": folder}
+        lines = all_lines(wrap([str(python), str(SCRIPT)]), stdin=json.dumps(spec), env=env, may_fail=True)
     return [json.loads(line) for line in lines if line.startswith("{")]
 
 

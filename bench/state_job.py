@@ -2,7 +2,7 @@
 
 Runs under the Flink environment's Python. Reads one JSON object on stdin, `{"conf": {...}, "rest_port": N, "jobs": [{"name", "ddl":
 [...], "insert"}]}`, and prints one JSON line per job: `{"name", "wall_s", "samples": [[seconds, records read by the vertex after
-the source], ...]}` or `{"name", "error"}`. Each job gets its own mini-cluster, as a plain PyFlink script does.
+the source], ...], "state_bytes": of the largest checkpoint seen}` or `{"name", "error"}`. Each job gets its own mini-cluster, as a plain PyFlink script does.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ class Progress:
 
     def __init__(self, port: int) -> None:
         self.samples: list[tuple[float, int]] = []
+        self.state_bytes = 0
         self._root = f"http://127.0.0.1:{port}/jobs"
         self._stopped = threading.Event()
         self._begin = time.perf_counter()
@@ -44,6 +45,8 @@ class Progress:
                     vertices = self._get(f"/{job['id']}")["vertices"]
                     read = max((vertex["metrics"]["read-records"] for vertex in vertices[1:]), default=0)
                     self.samples.append((round(time.perf_counter() - self._begin, 3), read))
+                    newest = self._get(f"/{job['id']}/checkpoints")["latest"]["completed"]
+                    self.state_bytes = max(self.state_bytes, newest["state_size"] if newest else 0)
             except (urllib.error.URLError, OSError, KeyError, ValueError):
                 # The cluster is not there yet, or not any more.
                 continue
@@ -68,7 +71,12 @@ def run_job(spec: dict[str, Any], job: dict[str, Any]) -> dict[str, Any]:
     finally:
         wall_s = time.perf_counter() - begin
         progress.stop()
-    return {"name": job["name"], "wall_s": round(wall_s, 3), "samples": progress.samples}
+    return {
+        "name": job["name"],
+        "wall_s": round(wall_s, 3),
+        "samples": progress.samples,
+        "state_bytes": progress.state_bytes,
+    }
 
 
 def _configuration(options: dict[str, str]) -> Configuration:

@@ -61,7 +61,7 @@ def _run(names: Sequence[str], backend: Backend, events: int, run: Run) -> dict[
     with tempfile.TemporaryDirectory(prefix="nexmark-") as folder:
         files = {name: (Path(folder, f"{name}-start"), Path(folder, f"{name}-result")) for name in names}
         try:
-            outcomes = run_jobs(backend, [_job(name, events, *files[name]) for name in names], OPTIONS)
+            outcomes = run_jobs(backend, [job(name, events, *files[name]) for name in names], OPTIONS)
         except ForkFailed as error:
             outcomes = [{"name": name, "error": str(error)} for name in names]
         for outcome in outcomes:
@@ -69,12 +69,13 @@ def _run(names: Sequence[str], backend: Backend, events: int, run: Run) -> dict[
             if "error" in outcome or not files[name][1].is_file():
                 run.leave_out(f"nexmark {name} {backend.name}", outcome.get("error", "the sink wrote no result"))
             else:
-                figures[name] = _figures(events, *files[name], outcome)
+                figures[name] = figures_of(events, *files[name], outcome)
                 run.console.print(f"{name} {backend.name}: {figures[name]['events_per_s']} events/s")
     return figures
 
 
-def _figures(events: int, start: Path, result: Path, outcome: dict[str, Any]) -> dict[str, Any]:
+def figures_of(events: int, start: Path, result: Path, outcome: dict[str, Any]) -> dict[str, Any]:
+    """Rate, rows and their hash of a query that ran, from its source's and its sink's files."""
     folded = json.loads(result.read_text("utf-8"))
     seconds = (folded["end_ms"] - int(start.read_text("utf-8"))) / 1_000
     return {
@@ -87,7 +88,8 @@ def _figures(events: int, start: Path, result: Path, outcome: dict[str, Any]) ->
     }
 
 
-def _job(name: str, events: int, start: Path, result: Path) -> Job:
+def job(name: str, events: int, start: Path, result: Path) -> Job:
+    """A query over so many events; the source writes when it began, the sink what came out."""
     tables = QUERIES.joinpath("tables.sql").read_text("utf-8")
     tables = tables.format(events=events, rate=RATE_PER_S, start_path=start)
     columns, query = read_query(name)

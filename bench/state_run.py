@@ -14,6 +14,7 @@ import state_nexmark
 import state_restores
 import state_sql
 import state_tiers
+import state_tiers_nexmark
 from memory_limit import limited
 from state_setup import BACKENDS, DEFAULT_BACKENDS, Backend, Deadline, Run, build_harness, machine, pinned
 
@@ -23,13 +24,14 @@ PARTS = {
     "nexmark": state_nexmark.measure,
     "checkpoint": state_checkpoint.measure,
 }
-# Of `--tiers`: what happens when state is larger than memory. Restores are asked for by name: they take as long again.
+# Of `--tiers`: what happens when state is larger than memory. Restores and Nexmark are asked for by name: they take as long again.
 TIER_PARTS = {
     "curve": state_tiers.measure_curve,
     "join": state_tiers.measure_join,
     "restore": state_restores.measure_restore,
     "rescale": state_restores.measure_rescale,
     "growth": state_restores.measure_growth,
+    "nexmark": state_tiers_nexmark.measure_nexmark,
 }
 TIER_PARTS_DEFAULT = ("curve", "join")
 TIERS_QUICK_S = 240.0
@@ -125,6 +127,8 @@ def merge_runs(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
         merged["checkpoint"] |= state_checkpoint.ratios(merged["checkpoint"])
     if "tiers" in merged:
         merged["tiers"]["ratios"] = state_tiers.ratios_of(merged["tiers"]["curve"])
+    if "tiers_nexmark" in merged:
+        merged["tiers_nexmark"] |= state_tiers_nexmark.means(merged["tiers_nexmark"]["queries"])
     if "tiers_join" in merged:
         merged["tiers_join"] |= state_tiers.join_shares(merged["tiers_join"])
     for part in ("tiers_restore", "tiers_rescale"):

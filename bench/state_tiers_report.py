@@ -14,12 +14,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from curve_plot import Curves, render_curves
+from curve_plot import render_curves
 from state_plot import short
 from state_report import table
 from state_restores import FIGURES
-from state_setup import ROOT
+from state_setup import MIB, ROOT
 from state_tiers import BACKENDS, CHECKPOINT_RATIO, JOIN_READ_EVERY, PEERS, PHASES
+from svg_chart import Chart
 
 Result = Mapping[str, Any]
 TITLES = {
@@ -50,6 +51,8 @@ def render_report(result: Result) -> dict[str, str]:
             parts.append(_restores(result[part], title))
     if "tiers_growth" in result:
         parts.append(_growth(result["tiers_growth"]))
+    if "tiers_nexmark" in result:
+        parts.append(_nexmark(result["tiers_nexmark"]))
     if result.get("notes"):
         parts.append("\n".join(["## Notes", "", *(f"- {note}" for note in result["notes"])]))
     files["state-tiers.md"] = "\n\n".join(part for part in parts if part) + "\n"
@@ -96,9 +99,7 @@ def _curves(tiers: Result, files: dict[str, str]) -> str:
         }
         drawn = {backend: points for backend, points in series.items() if points}
         name = f"state-tiers-{phase.replace('_', '-')}.svg"
-        files[name] = render_curves(
-            Curves(title, drawn, "bytes of keys and values over managed memory", "operations/s")
-        )
+        files[name] = render_curves(Chart(title, drawn, "bytes of keys and values over managed memory", "operations/s"))
         parts.append(f"![{title}]({name})")
     return "\n\n".join(parts)
 
@@ -209,6 +210,31 @@ def _growth(part: Result) -> str:
     head = ["", "first record", "full speed", "full checkpoint", "incremental, 20,000 records"]
     text = f"Times at {large / 1e9:.1f} GB over those at {small / 1e9:.2f} GB."
     return "\n\n".join(["## Growth with the state", text, table(head, rows)])
+
+
+def _nexmark(part: Result) -> str:
+    rows = []
+    for name, query in part["queries"].items():
+        cells = [
+            short(query[one]["events_per_s"]) if "events_per_s" in query.get(one, {}) else None for one in BACKENDS
+        ]
+        sizes = [short(query["state_bytes"] / MIB), short(query["managed_bytes"] / MIB)]
+        versus = [query.get(f"ratio_vs_{peer}") for peer in PEERS]
+        rows.append([name, *sizes, *cells, *versus, "yes" if query["same_results"] else "**no**"])
+    rows.append(
+        [
+            "geometric mean",
+            *[None] * (2 + len(BACKENDS)),
+            *(part.get(f"geometric_mean_vs_{one}") for one in PEERS),
+            None,
+        ]
+    )
+    head = ["", "state, MiB", "memory, MiB", *BACKENDS, *(f"vs {peer}" for peer in PEERS), "same rows"]
+    text = (
+        f"Whole SQL jobs, {short(part['events'])} events; the state is what `hashmap` wrote as its largest full checkpoint, the managed memory "
+        f"{1 / part['ratio']:.2f} of it, within a hard limit too."
+    )
+    return "\n\n".join(["## Nexmark, events/s", text, table(head, rows)])
 
 
 def main() -> int:

@@ -7,11 +7,12 @@ from xml.etree import ElementTree
 
 import pytest
 
-from curve_plot import Curves, render_curves
+from curve_plot import render_curves
 from memory_limit import Limit, NoLimit, parent_group
 from state_restores import full_speed_ms, shares, summarize
 from state_tiers import PHASES, has_failed, join_shares, ratios_of
 from state_tiers_report import render_report
+from svg_chart import Chart
 
 VERSION_1 = "25 20 0:22 / /sys/fs/cgroup/memory rw,relatime shared:9 - cgroup cgroup rw,memory\n"
 VERSION_2 = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
@@ -115,4 +116,4 @@ def test_report_has_curves_and_says_what_did_not_fit() -> None:
 def test_nothing_to_draw_is_refused() -> None:
     """An empty chart would look like a measured one."""
     with pytest.raises(ValueError, match="nothing"):
-        render_curves(Curves("none", {}, "x", "y"))
+        render_curves(Chart("none", {}, "x", "y"))
