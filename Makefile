@@ -27,7 +27,7 @@ demo-live:  ## the same with real players over two throttled CDNs (root)
 test: setup-test check  ## all tests
 	@$(BIN)/python scripts/test_all.py
 
-test-long: setup-test  ## chaos, differential and model tests in full: hours
+test-long: setup-test  ## chaos, differential, model and large-state tests in full: hours (SLIMBASE_STATE_GB, SLIMBASE_STATE_MINUTES)
 	@$(BIN)/python scripts/test_all.py --long
 
 unit: ## the quick tests only

@@ -8,7 +8,7 @@ Standard library only, because nothing else is there yet. Installs what is missi
     jars      one group per runtimes/jars/<group>/pom.xml, checked against SHA256SUMS
     crates    the state engine's native libraries, with cargo (without it SlimBase runs in pure Java)
     java      java/connectors, java/slimbase-backend    console  the web console, with npm
-    browser   (--extra test) Chromium                   players  (--extra players) ffmpeg, nginx, nftables, Chromium
+    browser   (--extra test) Chromium, faketime         players  (--extra players) ffmpeg, nginx, nftables, Chromium
 
 Steps run side by side as soon as what they need is done. A step is skipped when the hash of its inputs is the one that
 its stamp in build/stamps holds. A failing step prints the end of its log and a hint; steps that do not need it go on.
@@ -303,6 +303,14 @@ def debian(log: Path, wanted: dict[str, str], why: str) -> None:
         apt_install(log, missing, why)
 
 
+def faketime(log: Path) -> None:
+    """Install the library that bends clocks in the failure lab; without it those cases are skipped and say so."""
+    try:
+        debian(log, {"faketime": "faketime"}, "faketime")
+    except StepFailed as reason:
+        log.write_text(f"{reason}\nhint: {reason.hint}\nCases with wrong clocks will be skipped.\n")
+
+
 STEPS: dict[str, Step] = {}
 
 
@@ -349,6 +357,7 @@ def plan(extras: Sequence[str]) -> dict[str, Step]:
     steps.append(Step("console", console, [], [ROOT / "console"], [ROOT / "src/headrace/console/static/index.html"]))
     if "test" in extras:
         steps.append(Step("browser", lambda log: debian(log, {"chromium": "chromium"}, "Chromium"), ["system"]))
+        steps.append(Step("faketime", faketime, ["system"]))
     if "players" in extras:
         wanted = {"chromium": "chromium", "ffmpeg": "ffmpeg", "nginx": "nginx-light", "ip": "iproute2"}
         steps.append(Step("players", lambda log: debian(log, wanted, "ffmpeg, nginx or Chromium"), ["system"]))

@@ -19,6 +19,7 @@ import headrace
 from headrace.cli.main import app
 from headrace.core.config import all_options
 from headrace.flink.profile import load_profile
+from headrace.guard.hawk import metrics as hawk_metrics
 from headrace.ingest.ledger import Gauges, Ledger
 from headrace.serve import steering
 
@@ -141,11 +142,24 @@ def metrics_page() -> str:
             "\n## Gateway: `GET /metrics` (Prometheus), `GET /v1/stats` (JSON)\n\nreceived = accepted + dead + shed at any moment; what is received is offered and neither returned nor pending.\n\n",
             "| metric | kind | meaning |\n| --- | --- | --- |\n",
             *told,
+            *(hawk_metrics_part("Agent", "agent", hawk_metrics.AGENT)),
+            *(hawk_metrics_part("Observer", "hawk observe", hawk_metrics.OBSERVER)),
             "\n## Steering: `GET /v1/stats` (JSON)\n\n| field | meaning |\n| --- | --- |\n",
             *(f"| `{name}` | {text} |\n" for name, text in counted),
             "\n## Console: `GET /v1/live` (server-sent events)\n\nEvery field with its unit: [console API](../concepts/console-api.md).\n",
         ]
     )
+
+
+def hawk_metrics_part(title: str, command: str, prefix: str) -> list[str]:
+    """One table of Hawk's metrics."""
+    head = f"\n## Hawk, {title.lower()}: `GET /metrics` (Prometheus)\n\nServed where `headrace {command} --metrics HOST:PORT` says.\n\n| metric | kind | meaning |\n| --- | --- | --- |\n"
+    rows = [
+        f"| `{name}` | {kind} | {text} |\n"
+        for name, (kind, text) in hawk_metrics.HELP.items()
+        if name.startswith(prefix)
+    ]
+    return [head, *rows]
 
 
 def tables_page() -> str:

@@ -107,7 +107,10 @@ def groups(*, long: bool) -> list[Group]:
                 "-Dslimbase.seeds=50",
                 "-Dslimbase.model.ops=1000000",
                 "-Dslimbase.ownership.steps=5",
+                "-Dslimbase.crash.keys=2500",
+                "-Dslimbase.fail.every=1",
             ),
+            Group("state for hours", [sys.executable, "bench/state_hours.py"], pytest_counts),
             pytest_group(
                 "chaos",
                 "tests/chaos",
