@@ -75,7 +75,7 @@ abstract class EngineMemory extends EngineRecords {
         lastRecord = recent.record(place);
         if (walks == 0 && recent.isReadOn(place)) {
             recent.remove(place);
-            keepInMemory(lastRecord, lastHash);
+            keepInMemory(lastRecord, lastHash, true);
         }
         return lastRecord;
     }
@@ -95,11 +95,11 @@ abstract class EngineMemory extends EngineRecords {
     }
 
     /**
-     * Takes a record that was read twice to memory, unless its key has been written since it was read: what is read to be written would leave a copy that
-     * nobody reads, and memory for copies is taken from the log.
+     * Takes a record that was read to memory, unless its key has been written since it was read: what is read to be written would leave a copy that nobody
+     * reads, and memory for copies is taken from the log.
      */
     private void keepIfUnwritten(int place) {
-        if (!recent.isReadAgain(place)) {
+        if (!recent.isHeld(place)) {
             return;
         }
         int keyGroup = lastKeyGroup;
@@ -113,7 +113,7 @@ abstract class EngineMemory extends EngineRecords {
         int header = Record.header(lastKeyGroup, lastIdentity);
         index.find(lastKeyGroup - firstKeyGroup, header, Record.keyAddress(record), Record.keyLength(record), lastHash);
         if (index.foundSlot == index.nowhere) {
-            keepInMemory(record, lastHash);
+            keepInMemory(record, lastHash, recent.isReadAgain(place));
         }
         lastKeyGroup = keyGroup;
         lastIdentity = identity;
@@ -129,24 +129,25 @@ abstract class EngineMemory extends EngineRecords {
     }
 
     /** Copies a record that was read from a file to the cache, if there is room, and lets the last place be there. */
-    private void keepInMemory(long record, long hash) {
+    private void keepInMemory(long record, long hash, boolean isReadAgain) {
         long size = Record.size(record);
         int group = lastKeyGroup - firstKeyGroup;
-        if (!cache.hasRoom(size) && !makeCacheRoom() || !index.prepareInsert(group, hash)) {
+        if (!cache.hasRoom(size, isReadAgain) && !makeCacheRoom(isReadAgain) || !index.prepareInsert(group, hash)) {
             return;
         }
-        long logical = cache.add(record);
+        long logical = cache.add(record, isReadAgain);
         moves++;
         lastSlot = index.insert(group, hash, logical);
         lastRecord = chunks.resolve(logical);
         lastMoves = moves;
     }
 
-    private boolean makeCacheRoom() {
-        if (!isUnderPressure() && cache.addChunk()) {
+    private boolean makeCacheRoom(boolean isReadAgain) {
+        int full = isReadAgain ? 0 : cache.fullOnceChunk();
+        if (full == 0 && !isUnderPressure() && cache.addChunk(isReadAgain)) {
             return true;
         }
-        int chunk = cache.leavingChunk();
+        int chunk = full != 0 ? full : cache.leavingChunk();
         if (chunk == 0) {
             return false;
         }
@@ -162,7 +163,7 @@ abstract class EngineMemory extends EngineRecords {
         lastRecord = record;
         lastSlot = index.nowhere;
         lastMoves = moves;
-        return cache.addChunk();
+        return cache.addChunk(isReadAgain);
     }
 
     /** The index lets go of a chunk of the cache. */

@@ -49,7 +49,8 @@ final class RecentReads {
                 && Memory.compare(Record.keyAddress(record), Record.keyLength(record), key, keyLength) == 0;
     }
 
-    private boolean isHeld(int place) {
+    /** Whether the record of the place is still there. */
+    boolean isHeld(int place) {
         return records[place] != 0 && tier.lookups - lookedUpAt[place] <= HELD_LOOKUPS;
     }
 
@@ -75,9 +76,9 @@ final class RecentReads {
         return oldest;
     }
 
-    /** Whether the record of the place is still there, and its key had been read before. */
+    /** Whether the key of the place's record had been read before. */
     boolean isReadAgain(int place) {
-        return isHeld(place) && wasReadBefore[place];
+        return wasReadBefore[place];
     }
 
     /** Takes the place of the oldest. */

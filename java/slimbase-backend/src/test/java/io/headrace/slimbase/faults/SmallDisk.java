@@ -7,11 +7,13 @@ import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
 import org.junit.jupiter.api.Assumptions;
 
 /** A file system of a few MiB in memory, mounted in a folder, that can be filled up and made read-only. */
 public final class SmallDisk implements AutoCloseable {
     private static final int WAIT_S = 20;
+    private static final long BETWEEN_TRIES_NANOS = 10_000_000;
     private static final int PIECE_BYTES = 64 << 10;
 
     private final Path folder;
@@ -47,7 +49,10 @@ public final class SmallDisk implements AutoCloseable {
     }
 
     private static void require(String... command) throws IOException, InterruptedException {
-        String said = run(command);
+        require(run(command), command);
+    }
+
+    private static void require(String said, String... command) {
         if (!said.isEmpty()) {
             throw new AssertionError(String.join(" ", command) + ": " + said);
         }
@@ -85,9 +90,16 @@ public final class SmallDisk implements AutoCloseable {
         Files.deleteIfExists(filler);
     }
 
-    /** Takes no more writes, or does again. */
+    /** Takes no more writes, or does again. While somebody has a file open for writing the kernel refuses that, so it is asked until nobody has. */
     public void readOnly(boolean wanted) throws IOException, InterruptedException {
-        require("mount", "-o", "remount," + (wanted ? "ro" : "rw"), folder.toString());
+        String[] command = {"mount", "-o", "remount," + (wanted ? "ro" : "rw"), folder.toString()};
+        long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(WAIT_S);
+        String said = run(command);
+        while (said.contains("busy") && System.nanoTime() < end) {
+            LockSupport.parkNanos(BETWEEN_TRIES_NANOS);
+            said = run(command);
+        }
+        require(said, command);
     }
 
     /** What is in it, the filler left out. */

@@ -70,6 +70,18 @@ class FullDiskTest {
         return ExceptionUtils.findThrowable(thrown, SlimBaseException.class).orElseThrow(() -> new AssertionError("no refusal, but " + thrown));
     }
 
+    /** Writes some; a segment that finds no room, since a merge has it, is refused, and gets room. */
+    private void writeOrBeRefused() throws Exception {
+        try {
+            job.write(10);
+        } catch (Exception e) {
+            if (ExceptionUtils.findThrowable(e, SlimBaseException.class).filter(each -> each.kind() == SlimBaseException.Kind.Unavailable).isEmpty()) {
+                throw e;
+            }
+            disk.empty();
+        }
+    }
+
     private void assertGoesOn() throws Exception {
         job.write(1);
         job.write(1);
@@ -119,7 +131,7 @@ class FullDiskTest {
         for (int i = 0; i < ROUNDS && job.gauge("mergeFailures") == failures; i++) {
             for (int part = 0; part < 10 && job.gauge("mergeFailures") == failures; part++) {
                 disk.leave(SOME_BYTES);
-                job.write(10);
+                writeOrBeRefused();
             }
         }
         assertThat(job.gauge("mergeFailures")).isGreaterThan(failures);
@@ -138,11 +150,11 @@ class FullDiskTest {
     @Test
     void checkpoint() throws Exception {
         start(true);
-        List<Path> before = disk.files();
+        List<Path> before = disk.settled();
         job.write(1);
         disk.leave(SOME_BYTES);
         assertThat(catchThrowable(job::checkpointAlone)).hasStackTraceContaining("No space left on device");
-        assertThat(disk.files()).containsExactlyInAnyOrderElementsOf(before);
+        assertThat(disk.settled()).containsExactlyInAnyOrderElementsOf(before);
         job.write(1);
         job.verify("full");
         job.start(2);
@@ -185,14 +197,14 @@ class FullDiskTest {
     @Test
     void readOnlyCheckpoints() throws Exception {
         start(true);
-        List<Path> before = disk.files();
+        List<Path> before = disk.settled();
         job.write(1);
         Files.createDirectories(disk.folder().resolve("chk-" + job.nextCheckpoint()));
         disk.readOnly(true);
         assertThat(catchThrowable(job::checkpointAlone)).hasStackTraceContaining("Read-only file system");
         job.write(1);
         disk.readOnly(false);
-        assertThat(disk.files()).containsExactlyInAnyOrderElementsOf(before);
+        assertThat(disk.settled()).containsExactlyInAnyOrderElementsOf(before);
         job.verify("read-only");
         assertGoesOn();
     }
