@@ -143,11 +143,11 @@ abstract class EngineMemory extends EngineRecords {
     }
 
     private boolean makeCacheRoom(boolean isReadAgain) {
-        int full = isReadAgain ? 0 : cache.fullOnceChunk();
-        if (full == 0 && !isUnderPressure() && cache.addChunk(isReadAgain)) {
+        boolean mayGrow = isReadAgain || !cache.isOnceFull();
+        if (mayGrow && !isUnderPressure() && cache.addChunk(isReadAgain)) {
             return true;
         }
-        int chunk = full != 0 ? full : cache.leavingChunk();
+        int chunk = cache.chunkInPlaceOf(isReadAgain);
         if (chunk == 0) {
             return false;
         }

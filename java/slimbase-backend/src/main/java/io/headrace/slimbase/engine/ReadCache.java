@@ -8,7 +8,7 @@ import java.util.ArrayDeque;
  * over; a record that is still read comes back. Task thread. The queues are those of S3-FIFO (Yang et al., SOSP 2023) without its bits of use, for which
  * each hit would have to be a write.
  *
- * <p>Which keys were read is remembered by 16 bits of their hashes, in a table that forgets by being overwritten, so that a scan over everything takes no more
+ * <p>Which keys were read is remembered by 16 bits of their hashes, in a table of four places each that forgets by being overwritten, so that a scan over everything takes no more
  * than the small queue.
  */
 final class ReadCache {
@@ -35,6 +35,7 @@ final class ReadCache {
     private final Queue once = new Queue();
     private final Queue again = new Queue();
     private final long seen;
+    private final long seenBytes;
     private final int seenMask;
     private long bytes;
 
@@ -43,16 +44,13 @@ final class ReadCache {
     ReadCache(Chunks chunks, MemoryBudget budget) {
         this.chunks = chunks;
         this.budget = budget;
-        long hashes = Math.min(HASHES_MAX, Long.highestOneBit(Math.max(1024, budget.limitBytes() / BYTES_PER_HASH)));
-        this.seenMask = (int) hashes - 1;
-        this.seen = Memory.allocate(hashes * Short.BYTES);
-        Memory.zero(seen, hashes * Short.BYTES);
-        charge();
-    }
-
-    private void charge() {
-        if (!budget.tryReserve((seenMask + 1L) * Short.BYTES)) {
-            budget.release(-(seenMask + 1L) * Short.BYTES);
+        long fours = Math.min(HASHES_MAX, Long.highestOneBit(Math.max(1024, budget.limitBytes() / BYTES_PER_HASH))) / 4;
+        this.seenMask = (int) fours - 1;
+        this.seenBytes = fours * Long.BYTES;
+        this.seen = Memory.allocate(seenBytes);
+        Memory.zero(seen, seenBytes);
+        if (!budget.tryReserve(seenBytes)) {
+            budget.release(-seenBytes);
         }
     }
 
@@ -61,14 +59,17 @@ final class ReadCache {
         return bytes;
     }
 
-    /** Whether the key was read not long ago; it is remembered in any case. */
+    /** Whether the key was read not long ago; it is remembered in any case, in the place of the one of its four that was remembered first. */
     boolean wasReadBefore(long hash) {
-        long at = seen + (hash & seenMask) * Short.BYTES;
-        short mark = (short) (hash >>> 32 | 1);
-        if (Memory.getShort(at) == mark) {
-            return true;
+        long at = seen + (hash & seenMask) * Long.BYTES;
+        long marks = Memory.getLong(at);
+        long mark = hash >>> 48 | 1;
+        for (long rest = marks; rest != 0; rest >>>= Short.SIZE) {
+            if ((rest & 0xFFFF) == mark) {
+                return true;
+            }
         }
-        Memory.putShort(at, mark);
+        Memory.putLong(at, marks << Short.SIZE | mark);
         return false;
     }
 
@@ -117,19 +118,27 @@ final class ReadCache {
         return logical;
     }
 
-    /** The oldest chunk of what was read once, when that has its share already; 0 otherwise. */
-    int fullOnceChunk() {
-        long share = Math.max(CHUNK, (long) (budget.limitBytes() * ONCE_SHARE));
-        return once.segments.size() * CHUNK < share ? 0 : once.segments.peek().chunk(0);
+    /** Whether what was read once has its share. */
+    boolean isOnceFull() {
+        return once.segments.size() * CHUNK >= Math.max(CHUNK, (long) (budget.limitBytes() * ONCE_SHARE));
     }
 
-    /** The chunk that leaves next, which is one of which half is dead, or the oldest of what was read again, or of the rest; 0 when there is none. */
+    /** The chunk that leaves next: one of which half is dead, or the oldest, first of what was read once. 0 when there is none. */
     int leavingChunk() {
+        return leavingChunk(once.segments.isEmpty() ? again : once);
+    }
+
+    /** The chunk that makes room for what was read once, or again: of the same queue, that a scan does not push out what is used. 0 when there is none. */
+    int chunkInPlaceOf(boolean isReadAgain) {
+        return leavingChunk(queue(isReadAgain));
+    }
+
+    private int leavingChunk(Queue queue) {
         int deadest = deadest(again, deadest(once, 0));
-        if (deadest == 0 || deadBytes(deadest) >= CHUNK / 2) {
+        if (deadest != 0 && deadBytes(deadest) >= CHUNK / 2) {
             return deadest;
         }
-        return (again.segments.isEmpty() ? once : again).segments.peek().chunk(0);
+        return queue.segments.isEmpty() ? 0 : queue.segments.peek().chunk(0);
     }
 
     private int deadest(Queue queue, int other) {
@@ -159,6 +168,6 @@ final class ReadCache {
 
     void close() {
         Memory.free(seen);
-        budget.release((seenMask + 1L) * Short.BYTES);
+        budget.release(seenBytes);
     }
 }

@@ -12,8 +12,8 @@ class PromotionTest {
     private static final int KEYS = 60_000;
     private static final int HOT = 200;
     private static final int VALUE_BYTES = 24;
-    /** Three chunks. */
-    private static final long COPY_BYTES = 768 << 10;
+    /** Six chunks. */
+    private static final long COPY_BYTES = 1536 << 10;
 
     private final long scratch = Memory.allocate(64);
     private SlimEngine engine;
@@ -68,6 +68,57 @@ class PromotionTest {
         assertTrue(inFiles < HOT / 20, inFiles + " of " + HOT + " were read from files");
     }
 
+    private void fillManyTimesMemory() {
+        start(16 << 20);
+        for (long key = 0; key < 8 * KEYS; key++) {
+            put(key, key);
+        }
+    }
+
+    /** Lookups in files while so many of the first keys are read. */
+    private long fileLookupsOf(int keys) {
+        long before = statistics.fileLookups();
+        for (long key = 0; key < keys; key++) {
+            assertEquals(key, Memory.getLong(Record.valueAddress(find(key))));
+        }
+        return statistics.fileLookups() - before;
+    }
+
+    /** What was read once is in memory when it is read again soon. */
+    @Test
+    void secondReadIsFromMemory() {
+        fillManyTimesMemory();
+        for (long key = KEYS; key < 2 * KEYS; key++) {
+            find(key); // memory is full at first: reading makes room
+        }
+        long first = fileLookupsOf(HOT);
+        long second = fileLookupsOf(HOT);
+        assertTrue(first > HOT * 9 / 10, first + " of " + HOT + " were in files");
+        assertTrue(second < HOT / 20, second + " of " + HOT + " were read from files again");
+    }
+
+    /** A scan over everything takes a small part of memory, and leaves what was read from files again. */
+    @Test
+    void scanLeavesTheRest() {
+        fillManyTimesMemory();
+        int hot = KEYS / 4;
+        for (int round = 0; round < 4; round++) {
+            fileLookupsOf(hot);
+            for (long key = KEYS; key < KEYS * 3 / 2; key++) {
+                find(key); // more than may stay of what is read once
+            }
+        }
+        long before = fileLookupsOf(hot);
+        assertTrue(before < hot / 8, before + " of " + hot + " were read from files again and again");
+        long bytes = statistics.cacheBytes();
+        for (long key = 2 * KEYS; key < 8 * KEYS; key++) {
+            find(key);
+        }
+        assertTrue(statistics.cacheBytes() <= bytes + (1 << 20), statistics.cacheBytes() + " bytes of copies, " + bytes + " before");
+        long after = fileLookupsOf(hot);
+        assertTrue(after < hot / 2, after + " of " + hot + " had to be read from files again");
+    }
+
     /** What is read and then written has its place in the log: a copy of what it was would only take memory from it. */
     @Test
     void writtenRecordsDoNotCome() {
@@ -110,11 +161,8 @@ class PromotionTest {
     /** Copies of what was written since take no memory from the log for long. */
     @Test
     void deadCopiesLeave() {
-        start(16 << 20);
+        fillManyTimesMemory();
         int keys = 8 * KEYS;
-        for (long key = 0; key < keys; key++) {
-            put(key, key);
-        }
         for (int round = 0; round < 100 && statistics.cacheBytes() < COPY_BYTES; round++) {
             for (long key = 0; key < keys / 8; key++) {
                 find(key);

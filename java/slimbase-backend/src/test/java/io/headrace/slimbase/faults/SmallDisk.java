@@ -48,11 +48,7 @@ public final class SmallDisk implements AutoCloseable {
         return process.exitValue() == 0 ? "" : said + " exit=" + process.exitValue();
     }
 
-    private static void require(String... command) throws IOException, InterruptedException {
-        require(run(command), command);
-    }
-
-    private static void require(String said, String... command) {
+    private static void requireNothing(String said, String... command) {
         if (!said.isEmpty()) {
             throw new AssertionError(String.join(" ", command) + ": " + said);
         }
@@ -99,7 +95,7 @@ public final class SmallDisk implements AutoCloseable {
             LockSupport.parkNanos(BETWEEN_TRIES_NANOS);
             said = run(command);
         }
-        require(said, command);
+        requireNothing(said, command);
     }
 
     /** What is in it, the filler left out. */
@@ -123,7 +119,8 @@ public final class SmallDisk implements AutoCloseable {
         String said = run("umount", folder.toString());
         if (!said.isEmpty()) {
             // What a failed test still has open; the file system goes with it.
-            require("umount", "-l", folder.toString());
+            String[] command = {"umount", "-l", folder.toString()};
+            requireNothing(run(command), command);
         }
     }
 }

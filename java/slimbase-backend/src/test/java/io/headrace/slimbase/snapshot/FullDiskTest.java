@@ -29,6 +29,10 @@ class FullDiskTest {
     private static final long SOME_BYTES = 640 << 10;
 
     private static final int ROUNDS = 40;
+    /** So many that a merge has megabytes to write: what is dead needs no room. */
+    private static final int MERGED_KEYS = 6_000;
+
+    private static final int PARTS = 400;
 
     @TempDir Path folder;
 
@@ -38,10 +42,14 @@ class FullDiskTest {
 
     /** A job with its files on the small disk, or its checkpoints. */
     private void start(boolean isCheckpointDisk) throws Exception {
+        start(isCheckpointDisk, KEYS);
+    }
+
+    private void start(boolean isCheckpointDisk, int keys) throws Exception {
         disk = SmallDisk.mount(folder.resolve("disk"), DISK_BYTES);
         Path other = Files.createDirectories(folder.resolve("other"));
         manager = new TestJobManager(isCheckpointDisk ? disk.folder() : other, 1, 0, WatchedFileSystem.NEAR);
-        job = new ScriptedJob(manager, isCheckpointDisk ? other : disk.folder().resolve("local"), KEYS, 1);
+        job = new ScriptedJob(manager, isCheckpointDisk ? other : disk.folder().resolve("local"), keys, 1);
         job.start(1);
         job.write(1);
         job.write(1);
@@ -73,7 +81,7 @@ class FullDiskTest {
     /** Writes some; a segment that finds no room, since a merge has it, is refused, and gets room. */
     private void writeOrBeRefused() throws Exception {
         try {
-            job.write(10);
+            job.write(30);
         } catch (Exception e) {
             if (ExceptionUtils.findThrowable(e, SlimBaseException.class).filter(each -> each.kind() == SlimBaseException.Kind.Unavailable).isEmpty()) {
                 throw e;
@@ -126,13 +134,11 @@ class FullDiskTest {
     /** A merge that has no room gives its files up and is made up for later; nobody is told but the counter, since everything is as before. */
     @Test
     void merging() throws Exception {
-        start(false);
+        start(false, MERGED_KEYS);
         long failures = job.gauge("mergeFailures");
-        for (int i = 0; i < ROUNDS && job.gauge("mergeFailures") == failures; i++) {
-            for (int part = 0; part < 10 && job.gauge("mergeFailures") == failures; part++) {
-                disk.leave(SOME_BYTES);
-                writeOrBeRefused();
-            }
+        for (int part = 0; part < PARTS && job.gauge("mergeFailures") == failures; part++) {
+            disk.leave(SOME_BYTES);
+            writeOrBeRefused();
         }
         assertThat(job.gauge("mergeFailures")).isGreaterThan(failures);
         job.verify("full");
