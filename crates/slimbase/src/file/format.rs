@@ -15,7 +15,7 @@ pub(super) const HEADER_BYTES: u64 = 16;
 pub(super) const BLOCK_HEADER_BYTES: usize = 16;
 pub(super) const TRAILER_BYTES: usize = 32;
 /// Raw bytes of a block, but for one entry that is larger. A lookup reads a block for one entry.
-pub const BLOCK_BYTES: usize = 8 << 10;
+pub const BLOCK_BYTES: usize = 4 << 10;
 /// Compressed bytes are kept when they save this part of a block: less is not worth decompressing for each lookup.
 pub(super) const WORTHWHILE_SAVING: usize = 8;
 /// Of a block row's identity: the entry before the block has the same key group, identity and hash.

@@ -49,7 +49,7 @@ public final class TierStatistics {
         return tier.memoryBytes();
     }
 
-    /** Copies of records that were read from files more than once; bytes. */
+    /** Copies of records that were read from files; bytes. */
     public long cacheBytes() {
         return cache == null ? 0 : cache.bytes();
     }

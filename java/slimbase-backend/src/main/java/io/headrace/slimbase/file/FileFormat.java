@@ -18,8 +18,8 @@ final class FileFormat {
     static final int BLOCK_CHECKED_BYTES = 12;
 
     static final int TRAILER_BYTES = 32;
-    /** A lookup reads a block for one entry: two pages, which cost a disk hardly more than one and hold enough to compress. */
-    static final int BLOCK_LIMIT = 8 << 10;
+    /** A lookup reads a block for one entry: two pages of the machine's cache mostly, and enough to compress. */
+    static final int BLOCK_LIMIT = 4 << 10;
 
     static final int CODEC_NONE = 0;
     static final int CODEC_LZ4 = 1;
