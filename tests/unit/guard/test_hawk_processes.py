@@ -14,6 +14,7 @@ import psutil
 import pytest
 from tests.waiting import wait_until
 
+from headrace.core.clock import SystemClock
 from headrace.guard.hawk.fence import Fence
 from headrace.guard.hawk.options import HawkOptions
 from headrace.guard.hawk.processes import TASK_AND_JOB_MANAGERS, ProcessWatch
@@ -88,6 +89,34 @@ def test_a_killed_process_is_news(host: Host) -> None:
     host.until(lambda: host.watch.news, "news")
     (report,) = host.watch.reports(250)
     assert (report.pid, report.lost_pid, report.lost_age_ms, report.frozen) == (0, record.pid, 250, False)
+
+
+def test_an_end_is_seen_when_it_begins(host: Host) -> None:
+    """The kernel tells of it when the memory is gone; here another thread holds that up for ever, until it is killed."""
+    code = "import ctypes, signal, threading; threading.Thread(target=signal.pause).start(); ctypes.CDLL(None).pthread_exit(0)"
+    record = host.start(sys.executable, "-c", code)
+    wait_until(lambda: state(record.pid) == psutil.STATUS_ZOMBIE, timeout_s=10, what="the first thread's end")
+    assert host.selector.select(0) == []
+    host.watch.glance()
+    assert host.watch.news
+    assert host.watch.reports(0)[0].lost_pid == record.pid
+    assert host.children[-1].wait(10) == -signal.SIGKILL
+
+
+def test_waiting_ends_with_a_process(host: Host) -> None:
+    """And not before; what comes on the selector is returned."""
+    record = host.start()
+    clock = SystemClock()
+    host.watch = watch = ProcessWatch(
+        host.folder, host.selector, options=OPTIONS, tell=lambda *_, **__: None, now=lambda: clock.now_ms()
+    )
+    watch.refresh(0)
+    assert watch.wait(50) == []
+    assert not watch.news
+    os.kill(record.pid, signal.SIGKILL)
+    for key, _ in watch.wait(60_000):
+        key.data(key.fileobj)
+    assert watch.news
 
 
 def test_a_process_that_was_asked_to_stop_is_no_loss(host: Host) -> None:

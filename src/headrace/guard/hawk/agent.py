@@ -152,7 +152,7 @@ class Agent:
         wait_ms = self._core.due_in_ms(now_ms)
         if self._repeats:
             wait_ms = min(wait_ms, max(0, self._repeat_due_ms - now_ms))
-        events = self._selector.select(wait_ms / 1000)
+        events = self._processes.wait(wait_ms)
         self._apply_fence()
         for key, _ in events:
             key.data(key.fileobj)

@@ -25,7 +25,7 @@ from headrace.guard.hawk.processes import ProcessWatch
 from headrace.guard.hawk.realize import Order, Realizer, ResourceManager
 
 log = get_logger("headrace.guard.hawk.local")
-REFRESH_S = 0.2
+REFRESH_MS = 200
 KEEP_OPEN_S = (
     10.0  # an idle machine does not feel it, and a JobManager that was restarted is reached again within that time
 )
@@ -57,14 +57,14 @@ class LocalHawk:
         """Watch until told to stop."""
         self.realizer.start_telling(keep_open_s=KEEP_OPEN_S)
         while not self._stopping:
-            for order in self.turn(REFRESH_S):
+            for order in self.turn(REFRESH_MS):
                 self.realizer.order(order)
         self.realizer.stop()
         self._watch.close()
 
-    def turn(self, wait_s: float) -> list[Order]:
+    def turn(self, wait_ms: float) -> list[Order]:
         """Wait for an end, or a while; returns the verdicts on what has ended."""
-        for key, _ in self._selector.select(wait_s):
+        for key, _ in self._watch.wait(wait_ms):
             key.data(key.fileobj)
         now_ms = self._now_ms()
         self._watch.refresh(now_ms)

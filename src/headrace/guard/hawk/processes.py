@@ -1,8 +1,9 @@
 """The Flink processes of this host, from the pid files of their supervisor: seen to end at once, stopped, continued, killed.
 
 A pid file (`headrace.stack.orphans`) names a process and its start time, so that a reused pid is never touched; it leads its own session, so
-its helpers are reached too. A process descriptor (pidfd) tells the end of a process that is not our child within
-milliseconds. A file that says `stopping` announces an end that was asked for: no loss.
+its helpers are reached too. A process descriptor (pidfd) tells the end of a process that is not our child, but only when its memory has been taken down,
+which takes the kernel a tenth of a second for a JVM; that it has begun to end, after which none of its code runs, stands in its flags, which are looked at
+every few milliseconds. A file that says `stopping` announces an end that was asked for: no loss.
 """
 
 from __future__ import annotations
@@ -24,16 +25,50 @@ Tell = Callable[..., None]
 TASK_MANAGERS = ("taskmanager",)
 TASK_AND_JOB_MANAGERS = (*TASK_MANAGERS, JOB_MANAGER_PREFIX)  # where another JobManager can lead
 _STOPPED = (b"T", b"t")  # proc(5), field 3: stopped by a signal, or by a debugger
+_EXITING = 0x4  # proc(5), field 9: `PF_EXITING` of the kernel's sched.h
+_STAT_BYTES = 512
+GLANCE_MS = 20  # between two looks at whether a process has begun to end; a tenth of a percent of a core
 
 
 class Watched:
-    """One process."""
+    """One process; `descriptor` is its pidfd. Its state is that of its first thread: a JVM's waits for all others.
 
-    def __init__(self, record: orphans.PidRecord, descriptor: int) -> None:
+    Raises:
+        OSError: there is no such process.
+    """
+
+    def __init__(self, record: orphans.PidRecord) -> None:
         self.record = record
-        self.descriptor = descriptor
+        self.descriptor = os.pidfd_open(record.pid)
+        try:
+            self._stat = os.open(f"/proc/{record.pid}/task/{record.pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            os.close(self.descriptor)
+            raise
         self.stopped_ms: int | None = None
         self.killed_frozen = False
+
+    def is_stopped(self) -> bool:
+        """Whether it stands still because of a signal."""
+        return self._field(3) in _STOPPED
+
+    def is_ending(self) -> bool:
+        """Whether it has begun to end, or has ended."""
+        flags = self._field(9)
+        return not flags or int(flags) & _EXITING != 0
+
+    def _field(self, number: int) -> bytes:
+        """A field of proc(5)'s `stat`; empty when the process has gone."""
+        try:
+            fields = os.pread(self._stat, _STAT_BYTES, 0).rpartition(b")")[2].split(maxsplit=number - 2)
+        except OSError:
+            return b""
+        return fields[number - 3] if len(fields) > number - 3 else b""
+
+    def close(self) -> None:
+        """Let go of it."""
+        os.close(self.descriptor)
+        os.close(self._stat)
 
 
 class ProcessWatch:
@@ -66,6 +101,25 @@ class ProcessWatch:
         self._read_folder()
         for name, watched in self._watched.items():
             self._check_frozen(name, watched, now_ms)
+
+    def wait(self, timeout_ms: float) -> list[tuple[selectors.SelectorKey, int]]:
+        """Sleep on the selector for so long at most, or until something comes or a process begins to end; returns what came, which the caller serves."""
+        until_ms = self._now() + timeout_ms
+        while True:
+            left_ms = until_ms - self._now()
+            events = self._selector.select(max(0.0, min(left_ms, GLANCE_MS)) / 1000)
+            if not events:
+                self.glance()
+            if events or self.news or left_ms <= GLANCE_MS:
+                return events
+
+    def glance(self) -> None:
+        """Look whether one has begun to end: sooner than its descriptor tells. Should only its first thread have ended, the others are killed."""
+        for name, watched in list(self._watched.items()):
+            if watched.is_ending():
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(watched.descriptor, signal.SIGKILL)
+                self._on_end(name, watched.record.pid)
 
     def reports(self, now_ms: int) -> tuple[ProcessReport, ...]:
         """What the heartbeat says of them."""
@@ -120,14 +174,16 @@ class ProcessWatch:
             known.record = record  # it may be stopping now
             return
         with contextlib.suppress(OSError):
-            descriptor = os.pidfd_open(record.pid)
+            watched = Watched(record)
             if orphans.start_ticks(record.pid) != record.start_ticks:
-                os.close(descriptor)
+                watched.close()
                 return
             if known is not None:
                 self._end(record.name, known)  # it has been started again before its end was looked at
-            self._watched[record.name] = Watched(record, descriptor)
-            self._selector.register(descriptor, selectors.EVENT_READ, lambda _: self._on_end(record.name, record.pid))
+            self._watched[record.name] = watched
+            self._selector.register(
+                watched.descriptor, selectors.EVENT_READ, lambda _: self._on_end(record.name, record.pid)
+            )
             self._tell("process_watched", process=record.name, pid=record.pid)
 
     def _on_end(self, name: str, pid: int) -> None:
@@ -147,7 +203,7 @@ class ProcessWatch:
     def _check_frozen(self, name: str, watched: Watched, now_ms: int) -> None:
         if self._fence is Fence.HOLD:
             return
-        if not _is_stopped(watched.record.pid):
+        if not watched.is_stopped():
             watched.stopped_ms = None
             return
         if watched.stopped_ms is None:
@@ -165,13 +221,4 @@ class ProcessWatch:
     def _forget(self, name: str) -> None:
         watched = self._watched.pop(name)
         self._selector.unregister(watched.descriptor)
-        os.close(watched.descriptor)
-
-
-def _is_stopped(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            state = file.read(512).rpartition(b")")[2].split()[:1]
-    except OSError:
-        return False
-    return bool(state) and state[0] in _STOPPED
+        watched.close()
