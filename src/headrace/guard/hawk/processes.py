@@ -27,7 +27,7 @@ TASK_AND_JOB_MANAGERS = (*TASK_MANAGERS, JOB_MANAGER_PREFIX)  # where another Jo
 _STOPPED = (b"T", b"t")  # proc(5), field 3: stopped by a signal, or by a debugger
 _EXITING = 0x4  # proc(5), field 9: `PF_EXITING` of the kernel's sched.h
 _STAT_BYTES = 512
-GLANCE_MS = 20  # between two looks at whether a process has begun to end; a tenth of a percent of a core
+GLANCE_MS = 50  # between two looks at whether a process has begun to end; 20 would cost the agent more than its percent of a core
 
 
 class Watched:
