@@ -243,9 +243,9 @@ abstract class EngineMemory extends EngineRecords {
         }
     }
 
-    /** Under pressure the cache gives way when it is more than its share. */
+    /** Under pressure the cache gives way to what is written when it is more than its share, and what was read once in any case. */
     private void trimCache() {
-        int chunk = isUnderPressure() && isCacheTooLarge() ? cache.leavingChunk() : 0;
+        int chunk = isUnderPressure() && (isCacheTooLarge() || !cache.isOnceOneChunk()) ? cache.leavingChunk() : 0;
         if (chunk != 0) {
             dropCached(chunk);
         }

@@ -123,6 +123,11 @@ final class ReadCache {
         return once.segments.size() * CHUNK >= Math.max(CHUNK, (long) (budget.limitBytes() * ONCE_SHARE));
     }
 
+    /** What was read once takes a chunk where there is no room for more. */
+    boolean isOnceOneChunk() {
+        return once.segments.size() <= 1;
+    }
+
     /** The chunk that leaves next: one of which half is dead, or the oldest, first of what was read once. 0 when there is none. */
     int leavingChunk() {
         return leavingChunk(once.segments.isEmpty() ? again : once);
