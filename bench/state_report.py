@@ -20,6 +20,19 @@ from state_setup import ROOT
 PEERS = ("rocksdb", "rocksdb-bloom", "forst", "hashmap")
 BACKENDS = ("slimbase", *PEERS)
 Result = Mapping[str, Any]
+# What state_tiers_report.py draws.
+BEYOND_MEMORY = """## State larger than memory
+
+Operations per second against data over memory, from 0.05 to 10 times, under a hard limit that counts the page cache; figures, restores, joins and Nexmark in
+[state-tiers.md](state-tiers.md).
+
+![Zipf 0.99, read-modify-write](state-tiers-zipf-rmw.svg)
+
+![Zipf 0.99, get](state-tiers-zipf-get.svg)
+
+![uniform, get](state-tiers-uniform-get.svg)
+
+![uniform, blind put](state-tiers-uniform-put.svg)"""
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -41,6 +54,7 @@ def render_report(result: Result) -> dict[str, str]:
         parts.append(_nexmark(result["nexmark"], files))
     if result.get("checkpoint", {}).get("slimbase"):
         parts.append(_checkpoint(result["checkpoint"]))
+    parts.append(BEYOND_MEMORY)
     parts.append(_left_out(result))
     parts.append(_notes(result))
     files["state.md"] = "\n\n".join(part for part in parts if part) + "\n"
