@@ -75,9 +75,8 @@ class Group:
     command: Sequence[str]
     count: Callable[[Sequence[str]], Counts]
     env: Mapping[str, str] = field(default_factory=dict)
-    repeat: Sequence[
-        str
-    ] = ()  # added to the command, runs what failed again; nothing when that is not done, or the command does it
+    # Added to the command, runs what failed again; nothing when that is not done, or the command does it by itself.
+    repeat: Sequence[str] = ()
 
 
 def pytest_group(name: str, *arguments: str, repeat: bool = False, **env: str) -> Group:

@@ -8,8 +8,8 @@ import java.util.ArrayDeque;
  * over; a record that is still read comes back. Task thread. The queues are those of S3-FIFO (Yang et al., SOSP 2023) without its bits of use, for which
  * each hit would have to be a write.
  *
- * <p>Which keys were read is remembered by 16 bits of their hashes, in a table of four places each that forgets by being overwritten, so that a scan over everything takes no more
- * than the small queue.
+ * <p>Which keys were read is remembered by 16 bits of their hashes, in a table that has four places for each and forgets by being overwritten, so that a scan
+ * over everything takes no more than the small queue.
  */
 final class ReadCache {
     private static final long CHUNK = 256 << 10;
