@@ -10,6 +10,7 @@ import io.headrace.slimbase.faults.FilesBelow;
 import io.headrace.slimbase.faults.WatchedFileSystem;
 import java.io.IOException;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -35,6 +36,9 @@ class DamagedFilesTest {
     private static final int KEYS = 1_500;
     private static final Pattern PLACE = Pattern.compile("block=|header|no slimbase file|footer|filter|trailer|version|cut off|too short");
     private static final long PATIENCE_NS = TimeUnit.SECONDS.toNanos(60);
+    /** In which a merge should have met the newest file; a merge is due each few. */
+    private static final int WRITES_A_FILE = 50;
+
 
     @TempDir Path folder;
 
@@ -157,10 +161,18 @@ class DamagedFilesTest {
             damaged = damageNewest(name);
             long failures = job.gauge("mergeFailures");
             long deadline = System.nanoTime() + PATIENCE_NS;
-            while (job.gauge("mergeFailures") == failures) {
+            for (int writes = 1; job.gauge("mergeFailures") == failures; writes++) {
                 assertTrue(System.nanoTime() < deadline, "no merge met " + damaged);
                 if (!Files.exists(damaged.file)) {
                     // A merge that had begun before has taken the file as it was.
+                    damaged = damageNewest(name);
+                } else if (writes % WRITES_A_FILE == 0) {
+                    // It was taken so, and somebody still has it, or merges pass it by.
+                    try {
+                        damaged.flip(share);
+                    } catch (NoSuchFileException e) {
+                        // It has just gone.
+                    }
                     damaged = damageNewest(name);
                 }
                 isRefused(damaged, () -> job.write(1));
@@ -180,11 +192,17 @@ class DamagedFilesTest {
 
     /** Flips a byte in a part of the newest file: the next merge reads that one. */
     private Part damageNewest(String name) throws Exception {
-        Path newest = Collections.max(packed(), Comparator.comparing(file -> file.toFile().lastModified()));
-        Part part = FileParts.of(newest).stream().filter(each -> each.name.equals(name)).findFirst().orElseThrow();
         share = random.nextDouble();
-        part.flip(share);
-        return part;
+        while (true) {
+            Path newest = Collections.max(packed(), Comparator.comparing(file -> file.toFile().lastModified()));
+            try {
+                Part part = FileParts.of(newest).stream().filter(each -> each.name.equals(name)).findFirst().orElseThrow();
+                part.flip(share);
+                return part;
+            } catch (NoSuchFileException e) {
+                // It was merged away meanwhile; there is a newer one.
+            }
+        }
     }
 
     /** Files of a restored checkpoint that are read where they lie, as long as their copy does not come. */
