@@ -113,8 +113,7 @@ HOST_FAULTS = (
         plan="F6",
     ),
     Fault("agent_stopped", False, _stop_agent, _continue, "SIGSTOP to the agent for 4 s", 4.0),
-    # Ten times what Hawk waits. With 20 s TCP waited on for its next try when the loss was over, and Flink's own heartbeats timed out (seen once).
-    Fault("loss_40", False, _loss(0.4), _undrop, "40 % of the packets lost each way", 12.0, plan="F7"),
+    Fault("loss_40", False, _loss(0.4), _undrop, "40 % of the packets lost each way", 20.0, plan="F7"),
     Fault("loss_60", False, _loss(0.6), _undrop, "60 % of the packets lost each way", 12.0, plan="F7"),
     Fault("bandwidth_1_mbit", False, _narrow, _widen, "the host's way out carries 1 Mbit/s", 10.0, plan="F9"),
     Fault(

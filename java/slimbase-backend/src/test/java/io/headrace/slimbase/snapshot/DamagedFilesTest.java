@@ -39,7 +39,6 @@ class DamagedFilesTest {
     /** In which a merge should have met the newest file; a merge is due each few. */
     private static final int WRITES_A_FILE = 50;
 
-
     @TempDir Path folder;
 
     private final Random random = new Random(20_261_126);
@@ -167,7 +166,7 @@ class DamagedFilesTest {
                     // A merge that had begun before has taken the file as it was.
                     damaged = damageNewest(name);
                 } else if (writes % WRITES_A_FILE == 0) {
-                    // It was taken so, and somebody still has it, or merges pass it by.
+                    // The newest was what a merge had made, with the lists as they have grown: it is not merged again for long.
                     try {
                         damaged.flip(share);
                     } catch (NoSuchFileException e) {
