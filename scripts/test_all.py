@@ -32,6 +32,7 @@ TELLING = re.compile(
 )  # of a failed group, what is said again at the end
 TELLING_LINES = 80
 REPEATED_MAX = 3  # failed tests of a group; more are no accident
+FAILED_TEST = re.compile(r"^(?:FAILED|ERROR) (\S+)")
 FLAKES = re.compile(r"Flakes: (\d+)")  # Surefire's word for what passed when it was repeated
 Counts = dict[str, int]
 
@@ -150,6 +151,7 @@ class Outcome:
     well: bool
     telling: Sequence[str] = ()  # what failed tests said, those too that passed when they were repeated
     unstable: int = 0
+    failed: frozenset[str] = frozenset()  # tests by pytest's name; one that fails and whose fixture then does is one
 
 
 def run_command(group: Group, command: Sequence[str]) -> Outcome:
@@ -170,7 +172,8 @@ def run_command(group: Group, command: Sequence[str]) -> Outcome:
     well = code == 0 or (group.count is pytest_counts and code == NO_TESTS)
     unstable = max((int(number) for number in FLAKES.findall("".join(lines))), default=0)
     telling = [] if well and not unstable else [line for line in lines if TELLING.search(line)][:TELLING_LINES]
-    return Outcome(group.count(lines), well, telling, unstable)
+    failed = frozenset(found[1] for line in lines if (found := FAILED_TEST.match(line)))
+    return Outcome(group.count(lines), well, telling, unstable, failed)
 
 
 def failures(counts: Counts) -> int:
@@ -183,7 +186,7 @@ def run_group(group: Group) -> Outcome:
     started = time.monotonic()
     print(f"\n=== {group.name} ===", flush=True)
     outcome = run_command(group, group.command)
-    failed = failures(outcome.counts)
+    failed = len(outcome.failed)
     if group.repeat and 0 < failed <= REPEATED_MAX:
         print(f"=== {group.name}: {failed} failed, once more ===", flush=True)
         repeated = run_command(group, [*group.command, *group.repeat])

@@ -149,8 +149,11 @@ def processes_of(home: Path) -> list[str]:
 
 def assert_nothing_left(home: Path) -> None:
     """After `down` there is no process, pid file, socket, temporary file or `stack.json`; data and logs stay."""
-    assert processes_of(home) == []
-    assert not (home / "tmp").exists()
+    left = processes_of(home)
+    assert not left, f"processes are left: {left}"
+    assert not (home / "tmp").exists(), sorted((home / "tmp").rglob("*"))
     assert not (home / "stack.json").exists()
-    assert [entry.name for entry in (home / "run").iterdir()] == ["supervisor.lock"]
-    assert not [entry for entry in home.rglob("*") if entry.is_socket()]
+    files = [entry.name for entry in (home / "run").iterdir()]
+    assert files == ["supervisor.lock"], files
+    sockets = [entry for entry in home.rglob("*") if entry.is_socket()]
+    assert not sockets, sockets

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 
@@ -24,6 +23,7 @@ from headrace.stack import flinkhome
 from headrace.stack.assets import find_assets
 from headrace.stack.context import StackContext
 from headrace.stack.jdk import choose_jdk, system_jdks
+from headrace.stack.logs import tail
 from headrace.stack.options import StackOptions
 from headrace.stack.ports import HOST, load_or_plan_ports
 from headrace.stack.specs import ProcessSpec, build_specs
@@ -34,6 +34,7 @@ NOBODY = "127.0.0.4"
 SESSION = {"high-availability.zookeeper.client.session-timeout": "10 min"}
 LONG_SESSIONS = "maxSessionTimeout=600000"
 PATIENCE_S = 120.0
+DIAGNOSIS_LINES = 4
 
 
 class Pair:
@@ -41,15 +42,16 @@ class Pair:
 
     def __init__(self, home: Home) -> None:
         self.home = home
-        client_port = free_port()
         for folder in (home.run, home.logs, home.data, home.tmp):
             folder.mkdir(parents=True, exist_ok=True)
         peers = {1: HOST}
+        ports = load_or_plan_ports(home.data / "ports.json", home.root, base=0)
+        client_port = ports["kafka"]  # there is no Kafka here
         self.context = StackContext(
             home=home,
             assets=find_assets(),
             jdk=choose_jdk("", env=os.environ, installed=system_jdks()),
-            ports=load_or_plan_ports(home.data / "ports.json", home.root, base=0),
+            ports=ports,
             options=StackOptions(),
             flink_settings=cluster_settings(home) | high_availability(home, peers, client_port=client_port) | SESSION,
         )
@@ -93,6 +95,13 @@ class Pair:
         assert told.outcome in (Revocation.OTHER, Revocation.NO_LEADER)
         return next((number for number, address in ADDRESSES.items() if f"@{address}:" in told.leader), 0)
 
+    def diagnosis(self) -> str:
+        """Of each process whether it lives, and the end of its log."""
+        return "\n".join(
+            f"{name}: {process.poll()}: {' | '.join(tail(self.home.logs / f'{name}.log', DIAGNOSIS_LINES))}"
+            for name, process in self.processes.items()
+        )
+
     def close(self) -> None:
         """End everything."""
         self.driver.close()
@@ -108,17 +117,13 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     """A pair with a leader that answers."""
     pair = Pair(Home(tmp_path_factory.mktemp("ha")))
     try:
-        wait_until(pair.leader, timeout_s=PATIENCE_S, what="a leader")
+        try:
+            wait_until(pair.leader, timeout_s=PATIENCE_S, what="a leader")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{pair.diagnosis()}") from None
         yield pair
     finally:
         pair.close()
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 def test_the_dead_leader_is_followed_at_once_and_a_living_one_is_left_alone(pair: Pair) -> None:

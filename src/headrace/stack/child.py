@@ -133,6 +133,7 @@ class Child:
             await _wait_exit(pid)
         finally:
             watcher.cancel()
+        await self._end_session()
         code = self._reap()
         self._exited.set()
         return code
@@ -207,14 +208,24 @@ class Child:
         self.ready.set()
         log.info("process_ready", name=self.spec.name, start_ms=self._ready_at_ms - self._started_at_ms)
 
+    async def _end_session(self) -> None:
+        """Kill what an ended process left running and wait until it is gone: a large JVM needs a while to die of SIGKILL."""
+        if self._process is None or self._record is None:
+            return
+        self._process.wait()
+        deadline = self._clock.monotonic_s() + orphans.KILL_S
+        while orphans.signal_members([self._record], signal.SIGKILL):
+            if self._clock.monotonic_s() > deadline:
+                log.warning("process_cannot_be_killed", name=self.spec.name, after_s=orphans.KILL_S)
+                return
+            await self._clock.sleep_async(orphans.POLL_S)
+
     def _reap(self) -> int:
-        """Collect the exit code, the last output and whatever the process left running."""
-        process, record = self._process, self._record
-        if process is None or record is None:
+        """Collect the exit code and the last output."""
+        process = self._process
+        if process is None or self._record is None:
             return 0
         code = process.wait()
-        if orphans.members(record):
-            orphans.signal_members([record], signal.SIGKILL)
         if process.stdout is not None:
             self._on_output()
             asyncio.get_running_loop().remove_reader(process.stdout.fileno())

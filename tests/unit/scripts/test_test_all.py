@@ -17,6 +17,19 @@ def test_shaky():
     mark.touch()
     assert before, "fell over"
 """
+FIXTURE_TOO = """
+from pathlib import Path
+import pytest
+MARK = Path(__file__).with_suffix(".mark")
+@pytest.fixture
+def clean():
+    before = MARK.exists()
+    MARK.touch()
+    yield before
+    assert before, "left behind"
+def test_steady(): pass
+def test_shaky(clean): assert clean, "left behind"
+"""
 NEVER = "def test_steady(): pass\ndef test_broken(): assert False, 'is broken'\n"
 MANY = NEVER + "".join(f"def test_{i}(): assert False\n" for i in range(3))
 LAST_FAILED = ("--last-failed", "--last-failed-no-failures", "none")
@@ -36,6 +49,13 @@ def test_what_passes_when_repeated_is_named(tmp_path: Path) -> None:
     assert (found.well, found.unstable) == (True, 1)
     assert found.counts == {"passed": 2, "failed": 0, "error": 0}
     assert any("fell over" in line for line in found.telling)
+
+
+def test_a_test_and_its_fixture_are_one(tmp_path: Path) -> None:
+    """What was left behind fails the test, and then its fixture: two words of pytest, one test to repeat."""
+    found = outcome(tmp_path, FIXTURE_TOO)
+    assert (found.well, found.unstable) == (True, 1)
+    assert found.counts == {"passed": 2, "failed": 0, "error": 0}
 
 
 def test_what_fails_again_fails(tmp_path: Path) -> None:

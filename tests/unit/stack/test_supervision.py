@@ -18,6 +18,7 @@ from headrace.stack.probes import AliveProbe
 from headrace.stack.specs import Prepare, ProcessSpec
 
 SLEEPER = "import signal; print('up', flush=True); signal.pause()"
+LARGE_BYTES = 256 << 20
 OPTIONS = StackOptions(restart_backoff_ms=10, restart_backoff_max_ms=100)
 
 
@@ -122,6 +123,21 @@ def test_helpers_of_a_crashed_process_are_killed_before_it_is_restarted(tmp_path
         await until(lambda: not start_ticks(helper), "the helper's end")
 
     drive(child, scenario)
+
+
+def test_stop_waits_for_helpers_that_take_long_to_die(tmp_path: Path) -> None:
+    """SIGKILL takes effect when the memory is given back; `down` that says earlier that nothing lives is wrong."""
+    large = f"memory = bytearray(b'x') * {LARGE_BYTES}; {SLEEPER}"
+    code = f"import subprocess,sys; print(subprocess.Popen([sys.executable,'-c',{large!r}]).pid, flush=True); {SLEEPER}"
+    child = make_child(tmp_path, code)
+    log = tmp_path / "logs" / "valkey.log"
+
+    async def scenario() -> None:
+        await until(lambda: log.exists() and log.read_text().count("up") == 2, "the helper")
+
+    drive(child, scenario)
+    (helper,) = (int(word) for word in log.read_text().split() if word.isdigit())
+    assert not start_ticks(helper)
 
 
 def test_a_planned_restart_is_no_crash(tmp_path: Path) -> None:
