@@ -17,6 +17,7 @@ import shlex
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import quote
 
 import msgspec
 
@@ -26,6 +27,8 @@ from headrace.stack.context import StackContext
 
 JOB_MANAGER = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
 TASK_MANAGER = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
+WARM_UP = "io.headrace.warmup.WarmUp"  # goes in front of a main class
+WARM_UP_OPTIONS = "headrace.warm-up"
 _RESULT = "BASH_JAVA_UTILS_EXEC_RESULT:"
 _UTILS_TIMEOUT_S = 60
 _LINKED_FOLDERS = ("bin", "opt", "plugins")
@@ -193,7 +196,9 @@ def jvm_parameters(context: StackContext) -> tuple[JvmParameters, JvmParameters]
 def job_manager_command(context: StackContext, parameters: JvmParameters, jvm: tuple[str, ...]) -> tuple[str, ...]:
     """Argv of the JobManager."""
     extra = ("-XX:+UseSerialGC", *jvm, *_profile_options(context, "jobmanager"))
-    return _java(context, "jobmanager", JOB_MANAGER, (*parameters.jvm, *extra), parameters.dynamic)
+    stands_by = context.flink_settings.get("high-availability.type", "NONE").upper() != "NONE"
+    warm, main = _warm_up(context, "jobmanager", JOB_MANAGER) if stands_by else ((), (JOB_MANAGER,))
+    return _java(context, "jobmanager", main, (*parameters.jvm, *extra, *warm), parameters.dynamic)
 
 
 def task_manager_command(
@@ -205,7 +210,28 @@ def task_manager_command(
         *("-D", f"io.tmp.dirs={context.home.tmp / name}"),
     )
     extra = ("-XX:+UseG1GC", *jvm, *_profile_options(context, "taskmanager"))
-    return _java(context, name, TASK_MANAGER, (*parameters.jvm, *extra), (*own, *parameters.dynamic))
+    warm, main = _warm_up(context, name, TASK_MANAGER)
+    return _java(context, name, main, (*parameters.jvm, *extra, *warm), (*own, *parameters.dynamic))
+
+
+def warm_mark(context: StackContext, name: str) -> Path:
+    """The file that a process writes its pid to when it is warm, see `headrace.stack.warm-up-after-s`."""
+    return context.home.run / f"{name}.warm"
+
+
+def _warm_up(context: StackContext, name: str, main: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """JVM options and main classes of a process that warms up, or of one that does not."""
+    if not context.options.warm_up_after_s:
+        return (), (main,)
+    words = {
+        "after": context.options.warm_up_after_s,
+        "kafka": f"{context.host}:{context.ports['kafka']}",
+        "state": context.flink_settings.get("state.backend.type", "hashmap"),
+        "folder": context.home.tmp / f"{name}-warm-up",
+        "mark": warm_mark(context, name),
+    }
+    text = ",".join(f"{key}={quote(str(value), safe='/:')}" for key, value in words.items())
+    return (f"-D{WARM_UP_OPTIONS}={text}",), (WARM_UP, main)
 
 
 def _profile_options(context: StackContext, kind: str) -> list[str]:
@@ -214,7 +240,7 @@ def _profile_options(context: StackContext, kind: str) -> list[str]:
 
 
 def _java(
-    context: StackContext, name: str, main: str, jvm: tuple[str, ...], arguments: tuple[str, ...]
+    context: StackContext, name: str, main: tuple[str, ...], jvm: tuple[str, ...], arguments: tuple[str, ...]
 ) -> tuple[str, ...]:
     conf = context.home.flink / "conf"
     log4j = f"file:{conf / 'log4j-console.properties'}"
@@ -229,7 +255,7 @@ def _java(
         f"-Dlog4j.configurationFile={log4j}",
         "-classpath",
         classpath(context),
-        main,
+        *main,
         "--configDir",
         str(conf),
         *arguments,

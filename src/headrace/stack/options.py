@@ -54,6 +54,15 @@ class StackOptions(Options, frozen=True):
     restart_backoff_max_ms: Annotated[
         int, option("longest wait between restarts; shorter hammers a process that cannot start", unit="ms", ge=100)
     ] = 30_000
+    warm_up_after_s: Annotated[
+        int,
+        option(
+            "when a TaskManager that has no tasks yet runs a small job inside of itself, so that its first tasks start as fast as later "
+            "ones; for spares, and for a JobManager that stands by; 0 leaves it out",
+            unit="s",
+            ge=0,
+        ),
+    ] = 0
     class_archive: Annotated[
         bool, option("keep archives of loaded Java classes, which make later starts faster for some 200 MB of disk")
     ] = True

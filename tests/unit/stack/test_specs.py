@@ -73,6 +73,23 @@ def test_task_managers_have_fixed_ids_and_own_temporary_folders(context: StackCo
     assert built["jobmanager"].argv[0] == "/jdk/bin/java"
 
 
+def test_spares_warm_up_when_asked(context: StackContext) -> None:
+    """The warm-up goes in front of the main class and knows broker and backend; a JobManager has one only when it can stand by."""
+    quiet = build_specs(context, ["jobmanager", "taskmanager-1"])
+    assert not [spec for spec in quiet if flinkhome.WARM_UP in spec.argv]
+    warm = msgspec.structs.replace(context, options=StackOptions(warm_up_after_s=7))
+    job, task = build_specs(warm, ["jobmanager", "taskmanager-1"])
+    assert task.argv[task.argv.index(flinkhome.WARM_UP) + 1] == flinkhome.TASK_MANAGER
+    (words,) = (word for word in task.argv if word.startswith("-Dheadrace.warm-up="))
+    assert "after=7,kafka=127.0.0.1:25000,state=io.headrace.slimbase.SlimBaseStateBackendFactory," in words
+    assert flinkhome.WARM_UP not in job.argv
+    settings = context.flink_settings | {"high-availability.type": "zookeeper"}
+    pair = msgspec.structs.replace(warm, flink_settings=settings)
+    both = [job_manager(pair, f"jobmanager-{number}", f"10.0.0.{number}") for number in (1, 2)]
+    marks = {word for spec in both for word in spec.argv if word.startswith("-Dheadrace.warm-up=")}
+    assert {number for number in (1, 2) for word in marks if f"mark={context.home.run}/jobmanager-{number}.warm" in word} == {1, 2}
+
+
 def test_job_managers_of_which_one_leads_have_a_class_archive_of_their_own(context: StackContext) -> None:
     """A standby must find the classes in it that restore a job; each of them writes to another file."""
     (alone,) = build_specs(context, ["jobmanager"])

@@ -129,9 +129,10 @@ class Experiment:
             self._job_id = driver.submit(request).job_id
 
     def _wait_steady(self, rest: FlinkRest) -> None:
-        """All TaskManagers there, all tasks running, output fresh, a checkpoint since."""
+        """All TaskManagers there and warm, all tasks running, output fresh, a checkpoint since."""
         self._lab.wait_task_managers(len(self._lab.hosts))
         self._until(self._lab.has_standby, "a JobManager to stand by")
+        self._until(self._lab.is_warm, "spares to be warm")
         since_ms = self._clock.now_ms()
         self._until(
             lambda: self._workload.caught_up_at_ms(since_ms, delay_ms=STEADY_DELAY_MS) is not None, "fresh output"

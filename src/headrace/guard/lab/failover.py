@@ -6,6 +6,7 @@ share is the folder of `high-availability.storageDir` and of the checkpoints.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -25,6 +26,7 @@ JOB_HOSTS = ("j1", "j2")
 TICK_MS = 2000  # ZooKeeper's default. Sessions last 2 to 20 ticks: of Flink's default of 60 s 40 are left
 PEER_HEAP_MIB = 64
 CLUSTER_ID = "/lab"
+_OWN = re.compile(r"/jobmanager(?=\.log|\.warm|-warm-up)")  # files that two of them must not share
 ARCHIVE_WRITING = "-XX:ArchiveClassesAtExit"
 
 
@@ -101,10 +103,7 @@ def job_manager(context: StackContext, name: str, address: str) -> ProcessSpec:
         Path(folder).mkdir(parents=True, exist_ok=True)
     words = [word for key, value in own.items() for word in ("-D", f"{key}={value}")]
     # Each writes an archive of its classes to a file of its own; that of one that has led is kept (`headrace.stack.archive`).
-    argv = tuple(
-        f"{part}.{name}" if part.startswith(ARCHIVE_WRITING) else part.replace("jobmanager.log", f"{name}.log")
-        for part in spec.argv
-    )
+    argv = tuple(f"{part}.{name}" if part.startswith(ARCHIVE_WRITING) else _OWN.sub(f"/{name}", part) for part in spec.argv)
     environment = {**spec.env, "TMPDIR": str(temporary)}
     return msgspec.structs.replace(spec, name=name, argv=(*argv, *words), probe=AliveProbe(), env=environment)
 
