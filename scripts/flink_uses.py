@@ -17,6 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 JARS = ROOT / "build" / "jars" / "headrace"
+CONNECTORS = ROOT / "build" / "jars" / "connectors"
 LISTING = ROOT / "java" / "flink-uses.txt"
 _USE = re.compile(r"->\s+(org\.apache\.flink\.[\w.$]+)")
 _LEVEL = re.compile(r"org\.apache\.flink\.annotation\.(PublicEvolving|Public|Experimental|Internal)\b")
@@ -27,7 +28,7 @@ _HEAD = """\
 
 
 def flink_classpath() -> str:
-    """All jars of the Flink environment's distribution.
+    """All jars of the Flink environment's distribution, and of Kafka's connector.
 
     Raises:
         FileNotFoundError: the environment is not installed.
@@ -35,7 +36,7 @@ def flink_classpath() -> str:
     folders = list(ROOT.glob("runtimes/flink/.venv/lib/python*/site-packages/pyflink/lib"))
     if not folders:
         raise FileNotFoundError("no Flink environment, hint: run `make setup`")
-    return ":".join(sorted(str(jar) for jar in folders[0].glob("*.jar")))
+    return ":".join(sorted(str(jar) for folder in (folders[0], CONNECTORS) for jar in folder.glob("*.jar")))
 
 
 def used_classes(jar: Path, classpath: str) -> set[str]:

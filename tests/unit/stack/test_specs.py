@@ -87,7 +87,9 @@ def test_spares_warm_up_when_asked(context: StackContext) -> None:
     pair = msgspec.structs.replace(warm, flink_settings=settings)
     both = [job_manager(pair, f"jobmanager-{number}", f"10.0.0.{number}") for number in (1, 2)]
     marks = {word for spec in both for word in spec.argv if word.startswith("-Dheadrace.warm-up=")}
-    assert {number for number in (1, 2) for word in marks if f"mark={context.home.run}/jobmanager-{number}.warm" in word} == {1, 2}
+    assert {
+        number for number in (1, 2) for word in marks if f"mark={context.home.run}/jobmanager-{number}.warm" in word
+    } == {1, 2}
 
 
 def test_job_managers_of_which_one_leads_have_a_class_archive_of_their_own(context: StackContext) -> None:

@@ -103,7 +103,9 @@ def job_manager(context: StackContext, name: str, address: str) -> ProcessSpec:
         Path(folder).mkdir(parents=True, exist_ok=True)
     words = [word for key, value in own.items() for word in ("-D", f"{key}={value}")]
     # Each writes an archive of its classes to a file of its own; that of one that has led is kept (`headrace.stack.archive`).
-    argv = tuple(f"{part}.{name}" if part.startswith(ARCHIVE_WRITING) else _OWN.sub(f"/{name}", part) for part in spec.argv)
+    argv = tuple(
+        f"{part}.{name}" if part.startswith(ARCHIVE_WRITING) else _OWN.sub(f"/{name}", part) for part in spec.argv
+    )
     environment = {**spec.env, "TMPDIR": str(temporary)}
     return msgspec.structs.replace(spec, name=name, argv=(*argv, *words), probe=AliveProbe(), env=environment)
 
