@@ -24,7 +24,7 @@ from headrace.state.proxy import KeyedHead, StateMeta
 from headrace.state.slimfile import AUX, CHAINED, TOMBSTONE, SegmentReader
 
 MANIFEST_MAGIC = 0x534C4D4D
-MANIFEST_VERSION = 2
+MANIFEST_VERSION = 3  # 2 had no maps whose roots list removed keys
 # Its rows do not say what a file's index takes in memory.
 MANIFEST_VERSION_WITHOUT_INDEX = 1
 TIMERS = "timers"
@@ -256,19 +256,32 @@ def join_list(blocks: Sequence[bytes], place: str) -> bytes:
 def map_entries(root: bytes, page: Callable[[int], bytes], place: str) -> Iterator[tuple[bytes, bytes]]:
     """The entries of a map in the order of its keys: of its root when it is small, else of its pages."""
     try:
-        kind, _, _, count = _ROOT.unpack_from(root)
+        kind, _, removed_bytes, count = _ROOT.unpack_from(root)
         if kind == 0:
             yield from _run(DataReader(root, _ROOT.size, place=place), count)
             return
         pages, _next = _PAGED.unpack_from(root, _ROOT.size)
         first = _ROOT.size + _PAGED.size
-        for index in range(pages):
-            number, _, _, _ = _PAGE_REFERENCE.unpack_from(root, first + index * _PAGE_REFERENCE.size)
+        references = [_PAGE_REFERENCE.unpack_from(root, first + index * _PAGE_REFERENCE.size) for index in range(pages)]
+        _, separator_at, separator_length, _ = references[-1]
+        removed = set(_keys(root, separator_at + separator_length, removed_bytes, place))
+        for index, (number, _, _, _) in enumerate(references):
             content = page(number)
             _, held = _PAGE.unpack_from(content)
-            yield from _run(DataReader(content, _PAGE.size, place=place), held)
+            for entry in _run(DataReader(content, _PAGE.size, place=place), held):
+                if index or entry[0] not in removed:
+                    yield entry
     except struct.error as error:
         raise Corrupt("a map ends too early", context={"file": place, "bytes": len(root)}) from error
+
+
+def _keys(root: bytes, at: int, length: int, place: str) -> Iterator[bytes]:
+    """The user keys that have left the first page of a map and are still in it, from behind the root's separators."""
+    if at + length > len(root):
+        raise Corrupt("a map's list of removed keys ends too early", context={"file": place, "bytes": len(root)})
+    reader = DataReader(root, at, at + length, place=place)
+    while reader.position < at + length:
+        yield reader.take(reader.varint())
 
 
 def _run(reader: DataReader, count: int) -> Iterator[tuple[bytes, bytes]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -49,8 +49,8 @@ def small_map(entries: dict[str, int | None], room: int = 0) -> bytes:
     return struct.pack("<BBHI", 0, 0, 0, len(entries)) + run(entries) + bytes(room)
 
 
-def paged_root(pages: dict[int, dict[str, int | None]]) -> bytes:
-    """A root that lists pages; the first separator is empty."""
+def paged_root(pages: dict[int, dict[str, int | None]], removed: Sequence[str] = ()) -> bytes:
+    """A root that lists pages, and what has left the first one; the first separator is empty."""
     directory, separators = b"", b""
     at = 16 + 12 * len(pages)
     for index, (number, entries) in enumerate(pages.items()):
@@ -58,7 +58,9 @@ def paged_root(pages: dict[int, dict[str, int | None]]) -> bytes:
         directory += struct.pack("<IIHH", number, at + len(separators), len(separator), 0)
         separators += separator
     count = sum(map(len, pages.values()))
-    return struct.pack("<BBHIII", 1, 0, 0, count, len(pages), 99) + directory + separators
+    listed = b"".join(w.varint(len(text(key))) + text(key) for key in removed)
+    head = struct.pack("<BBHIII", 1, 0, len(listed), count, len(pages), 99)
+    return head + directory + separators + listed + bytes(5)
 
 
 def page(entries: dict[str, int | None]) -> bytes:
@@ -129,6 +131,25 @@ def test_maps_come_from_their_root_or_pages_in_order(chk: Path) -> None:
         *(("cat", name, value) for name, value in {"one": 1, "two": None}.items()),
         *(("dan", name, value) for name, value in {"a": 1, "b": None, "m": 2, "x": 3, "y": 4}.items()),
     ]
+
+
+def test_entries_that_have_left_the_first_page_by_the_root_are_not_there(tmp_path: Path) -> None:
+    """They are in the page until it is written again; a key of the same name in another page is not meant."""
+    root = Entry(2, 2, text("dan"), paged_root(BIG, removed=["b", "m"]))
+    pages = [Entry(2, 2, text("dan") + struct.pack("<I", number), page(rows), AUX) for number, rows in BIG.items()]
+    chk = write_checkpoint(tmp_path, Checkpoint(STATES, [[root, *pages]], [], key=w.STRING))
+    assert [row["map_key"] for row in records(chk, "by_name")] == ["a", "m", "x", "y"]
+
+
+def test_a_list_of_removed_keys_that_ends_too_early_is_corrupt(tmp_path: Path) -> None:
+    """A root that says more than it has."""
+    root = bytearray(paged_root(BIG))
+    root[2:4] = struct.pack("<H", 9)
+    pages = [Entry(2, 2, text("dan") + struct.pack("<I", number), page(rows), AUX) for number, rows in BIG.items()]
+    entries = [Entry(2, 2, text("dan"), bytes(root)), *pages]
+    chk = write_checkpoint(tmp_path, Checkpoint(STATES, [entries], [], key=w.STRING))
+    with pytest.raises(Corrupt, match="list of removed keys ends too early"):
+        records(chk, "by_name")
 
 
 def test_namespaces_and_timers(chk: Path) -> None:

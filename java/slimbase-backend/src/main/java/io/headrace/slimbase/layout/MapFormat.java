@@ -15,6 +15,8 @@ public final class MapFormat {
     public static final int ROOT_HEADER = 8;
     /** Bytes before the directory of a paged root. */
     public static final int PAGED_HEADER = 16;
+    /** Where a paged root says how long its list of removed keys is, u16. */
+    private static final int REMOVED_AT = 2;
     /** Bytes before the entries of a page. */
     public static final int PAGE_HEADER = 8;
     /** Bytes of a page in the directory: number, offset of its separator, length of its separator, 0. */
@@ -62,7 +64,39 @@ public final class MapFormat {
         return Memory.getShort(directory(root, index) + 8) & 0xFFFF;
     }
 
-    /** Bytes of a paged root that are in use. */
+    /**
+     * Bytes of the list of user keys that have left the first page and are still in it: each a varint length and the key. It stands behind
+     * the separators. Only maps of two pages at least have one, so that no map is empty.
+     */
+    static int removedBytes(long root) {
+        return Memory.getShort(root + REMOVED_AT) & 0xFFFF;
+    }
+
+    static void setRemovedBytes(long root, int bytes) {
+        Memory.putShort(root + REMOVED_AT, (short) bytes);
+    }
+
+    /** Whether the first page of a paged map has the user key no more, although it is in it. */
+    public static boolean isRemoved(long root, long userKey, int userKeyLength) {
+        int bytes = removedBytes(root);
+        return bytes > 0 && isListed(root + pagedRootBytes(root), bytes, userKey, userKeyLength);
+    }
+
+    /** Whether a list of user keys has this one. */
+    static boolean isListed(long list, int bytes, long userKey, int userKeyLength) {
+        long at = list;
+        while (at < list + bytes) {
+            int length = VarInt.get(at);
+            at += VarInt.length(at);
+            if (length == userKeyLength && Memory.compare(at, length, userKey, userKeyLength) == 0) {
+                return true;
+            }
+            at += length;
+        }
+        return false;
+    }
+
+    /** Bytes of a paged root that its directory and its separators take; the list of removed keys follows. */
     static int pagedRootBytes(long root) {
         int last = pageCount(root) - 1;
         return (int) (separator(root, last) - root) + separatorLength(root, last);

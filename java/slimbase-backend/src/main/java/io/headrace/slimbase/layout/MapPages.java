@@ -7,13 +7,17 @@ import io.headrace.slimbase.engine.SlimEngine;
 /**
  * Reads and writes maps entry by entry through the engine. Task thread.
  *
+ * <p>What leaves the first page while that lies in a file is only noted in the root: neither is the page read, nor does it come to memory to be
+ * shortened there. That is the way of windows, whose oldest entries go one by one. The list is *settled*, the page read and the entries taken
+ * out, when it is long, when the page gets an entry, or when its neighbour loses one.
+ *
  * <p>A map starts as one record, its small root. Beyond {@link #SMALL_LIMIT} its entries move to pages, records of their own, and the root
  * becomes their directory. A page that is full is cut in two; entries that come in order fill pages whole. An empty page goes; a map that has
  * shrunk to little becomes small again. Page size grows with the number of pages, so that the directory stays short.
  *
  * <p>All keys here are bytes: `key` is the record's (key and namespace), `userKey` the map's.
  */
-public final class MapPages implements AutoCloseable {
+public class MapPages implements AutoCloseable {
     /** Bytes of entries that a small root may have (about 16 to 50 entries); one larger entry alone stays, too. */
     static final int SMALL_LIMIT = 1024;
     /** A paged map whose last page is not larger becomes small again. */
@@ -23,10 +27,17 @@ public final class MapPages implements AutoCloseable {
     /** The same of a page, which will be filled. */
     private static final int PAGE_SHARE = 2;
 
+    /** Bytes of a list of removed keys, and of the root before it: a longer one costs more than a page. */
+    private static final int REMOVED_LIMIT = 256;
+    private static final int LISTING_ROOT_LIMIT = 512;
+
     private final SlimEngine engine;
     private final RunEditor editor;
     private final RootEditor root;
     private final Scratch pageKey = new Scratch(64);
+    /** A copy of a root's list of removed keys: the root may move while a page is read. */
+    private final Scratch removed = new Scratch(REMOVED_LIMIT);
+    private int removedLength;
     private int keyGroup;
     private int identity;
     private long key;
@@ -74,6 +85,9 @@ public final class MapPages implements AutoCloseable {
         long run = Record.valueAddress(record);
         if (MapFormat.isPaged(run)) {
             int index = MapFormat.pageOf(run, userKey, userKeyLength);
+            if (index == 0 && MapFormat.isRemoved(run, userKey, userKeyLength)) {
+                return 0;
+            }
             run = Record.valueAddress(findPage(MapFormat.pageNumber(run, index)));
         }
         return valueIn(run, userKey, userKeyLength);
@@ -114,6 +128,10 @@ public final class MapPages implements AutoCloseable {
             engine.putFound(editor.buffer(), bytes, key, keyLength);
         } else if (!MapFormat.isPaged(Record.valueAddress(record))) {
             putSmall(record);
+        } else if (MapFormat.removedBytes(Record.valueAddress(record)) > 0
+                && MapFormat.pageOf(Record.valueAddress(record), userKey, userKeyLength) == 0) {
+            settle();
+            put(group, rootIdentity, keyAddress, length, userKey, userKeyLength, value, valueLength);
         } else {
             putPaged(record, userKey, userKeyLength);
         }
@@ -195,20 +213,24 @@ public final class MapPages implements AutoCloseable {
         return limit;
     }
 
-    /** Takes an entry out; true when it was there. */
-    public boolean remove(int group, int rootIdentity, long keyAddress, int length, long userKey, int userKeyLength) {
+    /** Takes an entry out, if it is there. */
+    public void remove(int group, int rootIdentity, long keyAddress, int length, long userKey, int userKeyLength) {
         long record = locate(group, rootIdentity, keyAddress, length);
         if (record == 0) {
-            return false;
+            return;
         }
         long run = Record.valueAddress(record);
-        editor.want(userKey, userKeyLength, 0, 0);
         if (MapFormat.isPaged(run)) {
-            return removePaged(run, userKey, userKeyLength);
+            if (!removePaged(run, userKey, userKeyLength)) {
+                settle();
+                remove(group, rootIdentity, keyAddress, length, userKey, userKeyLength);
+            }
+            return;
         }
+        editor.want(userKey, userKeyLength, 0, 0);
         editor.seek(record);
         if (!editor.matched()) {
-            return false;
+            return;
         }
         if (MapFormat.count(run) == 1) {
             engine.remove(keyGroup, identity, key, keyLength);
@@ -216,15 +238,25 @@ public final class MapPages implements AutoCloseable {
             int bytes = editor.rebuildWithout();
             engine.putFound(editor.buffer(), bytes, key, keyLength);
         }
-        return true;
     }
 
+    /** False, and nothing done, when the list of removed keys is to be settled first. */
     private boolean removePaged(long directory, long userKey, int userKeyLength) {
         int index = MapFormat.pageOf(directory, userKey, userKeyLength);
+        boolean hasList = MapFormat.removedBytes(directory) > 0;
+        if (index == 0) {
+            if (MapFormat.isRemoved(directory, userKey, userKeyLength) || noteRemoved(directory, userKey, userKeyLength)) {
+                return true;
+            }
+        }
+        if (hasList && index <= 1) {
+            return false;
+        }
+        editor.want(userKey, userKeyLength, 0, 0);
         long page = findPage(MapFormat.pageNumber(directory, index));
         editor.seek(page);
         if (!editor.matched()) {
-            return false;
+            return true;
         }
         if (MapFormat.count(Record.valueAddress(page)) == 1) {
             removePage(index);
@@ -235,6 +267,57 @@ public final class MapPages implements AutoCloseable {
             engine.putFound(editor.buffer(), bytes, pageKey.address(), keyLength + 4);
         }
         return true;
+    }
+
+    /** Notes in the root that the key has left the first page, if that is far; false when it is not, or the list is full. */
+    private boolean noteRemoved(long directory, long userKey, int userKeyLength) {
+        int bytes = MapFormat.pagedRootBytes(directory);
+        int listed = MapFormat.removedBytes(directory);
+        int more = VarInt.bytes(userKeyLength) + userKeyLength;
+        if (MapFormat.pageCount(directory) < 2
+                || bytes > LISTING_ROOT_LIMIT
+                || listed + more > REMOVED_LIMIT
+                || !isFar(MapFormat.pageNumber(directory, 0))) {
+            return false;
+        }
+        long record = findRoot();
+        if (engine.isCurrentEpoch(record) && bytes + listed + more <= Record.valueLength(record)) {
+            RootEditor.addRemoved(Record.valueAddress(record), bytes + listed, userKey, userKeyLength);
+        } else {
+            int rootBytes = root.withRemoved(record, userKey, userKeyLength);
+            engine.putFound(root.buffer(), rootBytes, key, keyLength);
+        }
+        return true;
+    }
+
+    /** Whether the page of the current map is only in a file. */
+    boolean isFar(int number) {
+        return engine.hasFiles() && engine.findInMemory(keyGroup, identity + 1, pageKey(number), keyLength + 4) == 0;
+    }
+
+    private void copyRemoved(long directory) {
+        removedLength = MapFormat.removedBytes(directory);
+        Memory.copy(directory + MapFormat.pagedRootBytes(directory), removed.ensure(removedLength), removedLength);
+    }
+
+    /** Takes the entries that have left the first page out of it. The map may be small afterwards. */
+    private void settle() {
+        long directory = Record.valueAddress(findRoot());
+        copyRemoved(directory);
+        long page = findPage(MapFormat.pageNumber(directory, 0));
+        int bytes = editor.copyWithout(page, removed.address(), removedLength);
+        if (bytes == 0) {
+            removePage(0);
+            return;
+        }
+        engine.putFound(editor.buffer(), bytes, pageKey.address(), keyLength + 4);
+        long record = findRoot();
+        if (engine.isCurrentEpoch(record)) {
+            MapFormat.setRemovedBytes(Record.valueAddress(record), 0);
+        } else {
+            int rootBytes = root.withoutRemoved(Record.valueAddress(record));
+            engine.putFound(root.buffer(), rootBytes, key, keyLength);
+        }
     }
 
     /** The page's last entry goes, and so the page. */
@@ -302,6 +385,15 @@ public final class MapPages implements AutoCloseable {
         }
         int index = userKey == 0 ? 0 : MapFormat.pageOf(run, userKey, userKeyLength);
         int pages = MapFormat.pageCount(run);
+        if (index == 0 && MapFormat.removedBytes(run) > 0) {
+            copyRemoved(run);
+            long page = findPage(MapFormat.pageNumber(run, 0));
+            if (loadWithout(page, userKey, userKeyLength, inclusive, to)) {
+                return true;
+            }
+            run = Record.valueAddress(findRoot());
+            index = 1;
+        }
         while (index < pages) {
             long page = findPage(MapFormat.pageNumber(run, index));
             if (loadRun(Record.valueAddress(page), userKey, userKeyLength, inclusive, index == pages - 1, to)) {
@@ -310,6 +402,12 @@ public final class MapPages implements AutoCloseable {
             index++;
         }
         return false;
+    }
+
+    /** Like {@link #loadRun} of the first page, without the entries that have left it. */
+    private boolean loadWithout(long page, long userKey, int userKeyLength, boolean inclusive, MapRun to) {
+        int bytes = editor.copyWithout(page, removed.address(), removedLength);
+        return bytes > 0 && loadRun(editor.buffer(), userKey, userKeyLength, inclusive, false, to);
     }
 
     private static boolean loadRun(long run, long userKey, int userKeyLength, boolean inclusive, boolean last, MapRun to) {
@@ -334,5 +432,6 @@ public final class MapPages implements AutoCloseable {
         editor.close();
         root.close();
         pageKey.close();
+        removed.close();
     }
 }

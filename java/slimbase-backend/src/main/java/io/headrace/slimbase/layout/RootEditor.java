@@ -8,6 +8,8 @@ import io.headrace.slimbase.engine.SlimEngine;
 final class RootEditor implements AutoCloseable {
     /** A separator's length has 16 bits. */
     private static final int MAX_SEPARATOR = 0xFFFF;
+    /** What a list of removed keys gets room for at once. */
+    private static final int ROOM_KEYS = 8;
 
     private final SlimEngine engine;
     private final Scratch buffer = new Scratch(512);
@@ -45,10 +47,13 @@ final class RootEditor implements AutoCloseable {
         int pages = MapFormat.pageCount(root);
         int number = MapFormat.nextPageNumber(root);
         int before = MapFormat.pagedRootBytes(root);
-        int bytes = before + MapFormat.DIRECTORY_ENTRY + separator;
+        int removed = MapFormat.removedBytes(root);
+        int directoryBytes = before + MapFormat.DIRECTORY_ENTRY + separator;
+        int bytes = directoryBytes + removed;
         int total = bytes <= Record.valueLength(record) ? Record.valueLength(record) : bytes + Math.max(64, bytes / 8);
         long to = buffer.ensure(total);
         header(to, pages + 1, number + 1);
+        MapFormat.setRemovedBytes(to, removed);
         int firstSeparator = MapFormat.PAGED_HEADER + pages * MapFormat.DIRECTORY_ENTRY;
         int cut = index == pages ? before : (int) (MapFormat.separator(root, index) - root);
         long directory = MapFormat.PAGED_HEADER + (long) index * MapFormat.DIRECTORY_ENTRY;
@@ -61,6 +66,7 @@ final class RootEditor implements AutoCloseable {
         entry(to, index, number, cut + MapFormat.DIRECTORY_ENTRY, separator);
         moveOffsets(to, 0, index, MapFormat.DIRECTORY_ENTRY);
         moveOffsets(to, index + 1, pages + 1, MapFormat.DIRECTORY_ENTRY + separator);
+        Memory.copy(root + before, to + directoryBytes, removed);
         Memory.zero(to + bytes, total - bytes);
         return total;
     }
@@ -72,10 +78,12 @@ final class RootEditor implements AutoCloseable {
         }
     }
 
-    /** The root with a page less; returns its bytes. */
+    /** The root with a page less, and without the list of what has left that page if it is the first; returns its bytes. */
     int withoutPage(long root, int index) {
         int pages = MapFormat.pageCount(root);
-        long to = buffer.ensure(MapFormat.pagedRootBytes(root) + MapFormat.pagedRootBytes(root) / 4 + 64L);
+        int before = MapFormat.pagedRootBytes(root);
+        int removed = index == 0 ? 0 : MapFormat.removedBytes(root);
+        long to = buffer.ensure(before + removed + (before + removed) / 4 + 64L);
         header(to, pages - 1, MapFormat.nextPageNumber(root));
         int offset = MapFormat.PAGED_HEADER + (pages - 1) * MapFormat.DIRECTORY_ENTRY;
         for (int from = 0, i = 0; from < pages; from++) {
@@ -84,7 +92,37 @@ final class RootEditor implements AutoCloseable {
                 i++;
             }
         }
-        return withRoom(to, offset);
+        MapFormat.setRemovedBytes(to, removed);
+        Memory.copy(root + before, to + offset, removed);
+        return withRoom(to, offset + removed);
+    }
+
+    /** The root with a user key more that has left the first page, and room for as many more as a small page has; returns its bytes. */
+    int withRemoved(long record, long userKey, int userKeyLength) {
+        long root = Record.valueAddress(record);
+        int before = MapFormat.pagedRootBytes(root) + MapFormat.removedBytes(root);
+        int more = VarInt.bytes(userKeyLength) + userKeyLength;
+        int total = Math.max(Record.valueLength(record), before + more * ROOM_KEYS);
+        long to = buffer.ensure(total);
+        Memory.copy(root, to, before);
+        addRemoved(to, before, userKey, userKeyLength);
+        Memory.zero(to + before + more, total - before - more);
+        return total;
+    }
+
+    /** Notes the key in a root that has the room; `used` are its bytes. */
+    static void addRemoved(long root, int used, long userKey, int userKeyLength) {
+        Memory.copy(userKey, VarInt.put(root + used, userKeyLength), userKeyLength);
+        MapFormat.setRemovedBytes(root, MapFormat.removedBytes(root) + VarInt.bytes(userKeyLength) + userKeyLength);
+    }
+
+    /** The root without a list of removed keys; returns its bytes. */
+    int withoutRemoved(long root) {
+        int bytes = MapFormat.pagedRootBytes(root);
+        long to = buffer.ensure(bytes + bytes / 8 + 8L);
+        Memory.copy(root, to, bytes);
+        MapFormat.setRemovedBytes(to, 0);
+        return withRoom(to, bytes);
     }
 
     private static int copyEntry(long root, int from, long to, int index, int offset, boolean withoutSeparator) {

@@ -173,6 +173,26 @@ final class RunEditor implements AutoCloseable {
         return bytes;
     }
 
+    /** The record's run without the listed keys in the buffer; returns its bytes, 0 when nothing is left. */
+    int copyWithout(long record, long list, int listBytes) {
+        long from = Record.valueAddress(record);
+        long to = buffer.ensure(Record.valueLength(record));
+        long entry = from + HEADER;
+        long end = to + HEADER;
+        int left = 0;
+        for (int i = MapFormat.count(from); i > 0; i--) {
+            long next = MapFormat.next(entry);
+            if (!MapFormat.isListed(list, listBytes, MapFormat.keyOf(entry), MapFormat.keyLengthOf(entry))) {
+                Memory.copy(entry, end, next - entry);
+                end += next - entry;
+                left++;
+            }
+            entry = next;
+        }
+        Memory.putLong(to, (long) left << 32);
+        return left == 0 ? 0 : (int) (end - to);
+    }
+
     /** The record's run in the buffer; returns its bytes without room to grow. */
     int copy(long record) {
         long from = Record.valueAddress(record);

@@ -15,7 +15,8 @@ final class Manifest {
     static final String TIMERS = "timers";
 
     private static final int MAGIC = 0x534C4D4D;
-    private static final int VERSION = 2;
+    /** Version 2 had no maps whose roots list removed keys. */
+    private static final int VERSION = 3;
     /** Its rows do not say what a file's index takes. */
     private static final int VERSION_WITHOUT_INDEX = 1;
     private static final int STATE_LIMIT = 1024;

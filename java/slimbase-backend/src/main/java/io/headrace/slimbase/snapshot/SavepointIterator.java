@@ -180,7 +180,7 @@ final class SavepointIterator implements KeyValueStateIterator {
             map = head;
             nextPage = 0;
         } else {
-            addEntries(target, root + MapFormat.ROOT_HEADER, MapFormat.count(root));
+            addEntries(target, root + MapFormat.ROOT_HEADER, MapFormat.count(root), 0);
         }
     }
 
@@ -201,7 +201,7 @@ final class SavepointIterator implements KeyValueStateIterator {
                     null);
         }
         long value = Record.valueAddress(page);
-        addEntries(target, value + MapFormat.PAGE_HEADER, MapFormat.count(value));
+        addEntries(target, value + MapFormat.PAGE_HEADER, MapFormat.count(value), nextPage == 1 ? root : 0);
         if (nextPage == MapFormat.pageCount(root)) {
             map = 0;
         }
@@ -214,7 +214,8 @@ final class SavepointIterator implements KeyValueStateIterator {
         }
     }
 
-    private void addEntries(SlimSavepoint.State target, long first, int count) throws IOException {
+    /** Of a first page those that have not left it by its root; elsewhere the root is 0. */
+    private void addEntries(SlimSavepoint.State target, long first, int count, long firstPageRoot) throws IOException {
         DataOutputSerializer key = target.keys.out();
         int mark = key.length();
         try {
@@ -222,6 +223,9 @@ final class SavepointIterator implements KeyValueStateIterator {
                     first,
                     count,
                     (userKey, userKeyLength, value, valueLength) -> {
+                        if (firstPageRoot != 0 && MapFormat.isRemoved(firstPageRoot, userKey, userKeyLength)) {
+                            return;
+                        }
                         key.setPosition(mark);
                         key.write(bytes(userKey, userKeyLength));
                         addPair(target, bytes(value, valueLength));

@@ -14,6 +14,8 @@ import java.util.Random;
 import java.util.TreeMap;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Maps of any size hold what a sorted map holds, in the order of their keys' bytes, and their root and pages are as the format says. */
 class MapPagesModelTest {
@@ -21,7 +23,20 @@ class MapPagesModelTest {
     private static final int OPERATIONS = Integer.getInteger("slimbase.model.ops", 120_000);
 
     private final SlimEngine engine = new SlimEngine(new MemoryBudget(256L << 20), new UnsafeAllocator(), 0, 4, id -> "map");
-    private final MapPages pages = new MapPages(engine);
+    /** How many of a hundred first pages are said to lie in files only, so that what leaves them is noted in the root. */
+    private int farPercent;
+
+    private int noted;
+    private final Random far = new Random(3);
+    private final MapPages pages =
+            new MapPages(engine) {
+                @Override
+                boolean isFar(int number) {
+                    boolean isFar = far.nextInt(100) < farPercent;
+                    noted += isFar ? 1 : 0;
+                    return isFar;
+                }
+            };
     private final Scratch key = new Scratch(64);
     private final Scratch entry = new Scratch(1 << 20);
 
@@ -34,12 +49,14 @@ class MapPagesModelTest {
     }
 
     /** A few keys, user keys of all lengths, values up to a few KiB, barriers in between. */
-    @Test
-    void randomOperationsAgreeWithASortedMap() throws Exception {
+    @ParameterizedTest
+    @ValueSource(ints = {0, 60, 100})
+    void randomOperationsAgreeWithASortedMap(int percent) throws Exception {
+        farPercent = percent;
         long seed = Long.getLong("slimbase.seed", 11);
         System.out.println("map model, seed=" + seed + ", ops=" + OPERATIONS);
         Random random = new Random(seed);
-        Model[] models = {new Model(0, 5), new Model(1, 900), new Model(2, 20_000), new Model(3, 40)};
+        Model[] models = {new Model(0, 5), new Model(1, 900), new Model(2, 20_000), new Model(3, 150)};
         for (int i = 0; i < OPERATIONS; i++) {
             if (random.nextInt(5_000) == 0) {
                 SnapshotView view = engine.seal();
@@ -53,11 +70,13 @@ class MapPagesModelTest {
         }
         assertThat(engine.recordCount(IDENTITY)).isZero();
         assertThat(engine.recordCount(IDENTITY + 1)).as("pages of maps that are gone").isZero();
+        assertThat(noted > OPERATIONS / 1_000).as("lists of removed keys").isEqualTo(percent > 0);
     }
 
     /** Entries that come in the order of time fill pages, and go again from the front. */
-    @Test
-    void ordersOfTimeFillPages() throws Exception {
+    @ParameterizedTest
+    @ValueSource(ints = {0, 100})
+    void ordersOfTimeFillPages(int percent) throws Exception {
         Model model = new Model(1, Integer.MAX_VALUE);
         for (long time = 0; time < 30_000; time++) {
             model.put(bytes(time), new byte[] {0, 1, 2, 3});
@@ -65,10 +84,38 @@ class MapPagesModelTest {
         model.check();
         int bytesOfEntries = 30_000 * (2 + 8 + 4);
         assertThat(engine.liveBytes(IDENTITY + 1)).isLessThan(bytesOfEntries * 2L);
+        farPercent = percent;
         for (long time = 0; time < 30_000; time++) {
-            assertThat(model.remove(bytes(time))).isTrue();
+            model.remove(bytes(time));
+            if (time % 5_000 == 0) {
+                model.check();
+            }
         }
         assertThat(engine.recordCount(IDENTITY + 1)).isZero();
+    }
+
+    /** A window over a few pages: what has left is noted and no page is written for it, and what comes back is there again. */
+    @Test
+    void windowsNoteWhatHasLeft() throws Exception {
+        farPercent = 100;
+        Model model = new Model(1, Integer.MAX_VALUE);
+        byte[] value = new byte[101];
+        for (long time = 0; time < 2_000; time++) {
+            model.put(bytes(time), value);
+            if (time >= 24) {
+                model.remove(bytes(time - 24));
+            }
+            if (time % 50 == 49) {
+                model.put(bytes(time - 24), value);
+                model.check();
+                model.remove(bytes(time - 24));
+            }
+            if (time % 97 == 0) {
+                engine.seal().close();
+            }
+            model.check();
+        }
+        assertThat(noted).isGreaterThan(1_500);
     }
 
     /** User keys that are alike for longer than a separator can be stay together and are found. */
@@ -116,8 +163,8 @@ class MapPagesModelTest {
                 random.nextBytes(value);
                 put(userKey, value);
             } else if (what < 85) {
-                boolean there = expected.remove(userKey) != null;
-                assertThat(remove0(userKey)).isEqualTo(there);
+                remove(userKey);
+                assertThat(get(userKey)).isNull();
             } else if (what < 99 || random.nextInt(40) > 0) {
                 assertThat(get(userKey)).isEqualTo(expected.get(userKey));
             } else {
@@ -139,13 +186,9 @@ class MapPagesModelTest {
             pages.put(keyGroup, IDENTITY, key(), 8, at, userKey.length, at + userKey.length, value.length);
         }
 
-        private boolean remove(byte[] userKey) {
+        private void remove(byte[] userKey) {
             expected.remove(userKey);
-            return remove0(userKey);
-        }
-
-        private boolean remove0(byte[] userKey) {
-            return pages.remove(keyGroup, IDENTITY, key(), 8, entry.set(userKey), userKey.length);
+            pages.remove(keyGroup, IDENTITY, key(), 8, entry.set(userKey), userKey.length);
         }
 
         private byte[] get(byte[] userKey) {
@@ -183,13 +226,15 @@ class MapPagesModelTest {
             if (root != 0 && MapFormat.isPaged(Record.valueAddress(root))) {
                 long directory = Record.valueAddress(root);
                 assertThat(MapFormat.separatorLength(directory, 0)).isZero();
-                assertThat(MapFormat.pagedRootBytes(directory)).isLessThanOrEqualTo(Record.valueLength(root));
+                int used = MapFormat.pagedRootBytes(directory) + MapFormat.removedBytes(directory);
+                assertThat(used).isLessThanOrEqualTo(Record.valueLength(root));
+                assertThat(MapFormat.removedBytes(directory) == 0 || MapFormat.pageCount(directory) > 1).isTrue();
             }
         }
 
         private void empty(Random random) {
             for (byte[] userKey : expected.keySet().toArray(new byte[0][])) {
-                assertThat(remove(userKey)).isTrue();
+                remove(userKey);
             }
             assertThat(engine.find(keyGroup, IDENTITY, key(), 8)).isZero();
         }
