@@ -73,7 +73,7 @@ class ManifestTest {
 
     @Test
     void newerVersion() throws IOException {
-        assertThatThrownBy(() -> read(begin(3))).hasMessageContaining("newer version").hasMessageContaining("version=3");
+        assertThatThrownBy(() -> read(begin(4))).hasMessageContaining("newer version").hasMessageContaining("version=4");
     }
 
     @Test
