@@ -130,9 +130,9 @@ def choose(chosen: argparse.Namespace) -> list[tuple[LabSetup, Sequence[str], in
         if (chosen.no_stock and stock) or (chosen.stock_only and not stock):
             continue
         if faults and not chosen.failover_only:
-            plans.append((LabSetup(stock=stock), faults, times))
+            plans.append((LabSetup(stock=stock, warm=not stock), faults, times))
         if not chosen.no_failover:
-            plans.append((LabSetup(failover=True, stock=stock), (FAILOVER_CASE,), times))
+            plans.append((LabSetup(failover=True, stock=stock, warm=not stock), (FAILOVER_CASE,), times))
     return plans
 
 

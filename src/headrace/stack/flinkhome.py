@@ -217,7 +217,7 @@ def task_manager_command(
 
 
 def warm_mark(context: StackContext, name: str) -> Path:
-    """The file that a process writes its pid to when it is warm, see `headrace.stack.warm-up-after-s`."""
+    """The file that a process writes its pid to when its warm-up has ended, see `headrace.stack.warm-up-after-s`."""
     return context.home.run / f"{name}.warm"
 
 

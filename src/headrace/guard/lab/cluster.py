@@ -66,7 +66,7 @@ class LabSetup(msgspec.Struct, frozen=True, kw_only=True):
     """Size and kind of a lab's cluster; `task_manager_memory_mb` is a whole process.
 
     With `disks` each host has a disk of its own, and the checkpoints have one; with `clocks` agents and observers have wall clocks that can be bent;
-    with `failover` there are two JobManagers on hosts of their own, and a ZooKeeper ensemble.
+    with `failover` there are two JobManagers on hosts of their own, and a ZooKeeper ensemble; with `warm` spares warm up, and are waited for.
     """
 
     hosts: int = 4
@@ -77,6 +77,7 @@ class LabSetup(msgspec.Struct, frozen=True, kw_only=True):
     disks: bool = False
     clocks: bool = False
     failover: bool = False
+    warm: bool = False
     settings: dict[str, str] = {}
 
 
@@ -156,8 +157,8 @@ class LabCluster:
         return True
 
     def is_warm(self) -> bool:
-        """Whether all Flink processes have run tasks or what stands for them; a stock cluster has nothing of the kind."""
-        if self.setup.stock:
+        """Whether all Flink processes have run tasks or what stands for them; not asked where spares are cold."""
+        if not self.setup.warm:
             return True
         names = {host: task_manager(host) for host in self.hosts}
         names |= {host: failover.job_manager_name(host) for host in self.job_hosts}
@@ -318,7 +319,7 @@ class LabCluster:
             task_managers=self.setup.hosts,
             task_slots=self.setup.slots,
             task_manager_memory_mb=self.setup.task_manager_memory_mb,
-            warm_up_after_s=0 if self.setup.stock else WARM_UP_AFTER_S,
+            warm_up_after_s=WARM_UP_AFTER_S if self.setup.warm else 0,
         )
         profile = {} if self.setup.stock else cluster_settings(home) | SPREAD
         if self.setup.failover:

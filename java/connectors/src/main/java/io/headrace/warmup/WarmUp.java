@@ -84,11 +84,12 @@ public final class WarmUp {
             if (waitCalm()) {
                 warm(options, WarmUp::hasTasks);
             }
-            mark();
         } catch (InterruptedException error) {
             Thread.currentThread().interrupt();
         } catch (Exception | LinkageError error) {
             LOG.warn("Not warm, the first task will take longer: {}", error.toString(), error);
+        } finally {
+            mark();
         }
     }
 
@@ -179,9 +180,13 @@ public final class WarmUp {
     }
 
     /** Say to whoever looks for the file that there will be no more warming. */
-    private void mark() throws IOException {
-        if (!options.mark.isEmpty()) {
-            Files.writeString(Path.of(options.mark), Long.toString(ProcessHandle.current().pid()));
+    private void mark() {
+        try {
+            if (!options.mark.isEmpty()) {
+                Files.writeString(Path.of(options.mark), Long.toString(ProcessHandle.current().pid()));
+            }
+        } catch (IOException error) {
+            LOG.warn("The end of the warm-up cannot be marked: {}", error.toString());
         }
     }
 

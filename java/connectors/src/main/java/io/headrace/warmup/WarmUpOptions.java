@@ -16,7 +16,7 @@ import java.util.Map;
  *       makes its rows itself. Several brokers are separated by `;`.
  *   <li>`state`: the state backend, by Flink's name for it or its factory's class.
  *   <li>`folder`: where its temporary folder is made.
- *   <li>`mark`: a file that gets the process's id when it is warm, or has become so by real tasks.
+ *   <li>`mark`: a file that gets the process's id when there will be no more warming: it is warm, has real tasks, or could not do it.
  * </ul>
  */
 final class WarmUpOptions {
