@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -58,12 +59,13 @@ def measure(setup: LabSetup, cases: Sequence[str], repeats: int, seed: int) -> P
     def report(timeline: Timeline) -> None:
         print(render(timeline), file=sys.stderr, flush=True)
 
-    with (
-        tempfile.TemporaryDirectory(prefix="headrace-lab-") as folder,
-        LabCluster(Home(Path(folder)), setup, clock=clock) as lab,
-    ):
+    folder = Path(
+        tempfile.mkdtemp(prefix="headrace-lab-")
+    )  # stays when the experiment cannot be done: its logs say why
+    with LabCluster(Home(folder), setup, clock=clock) as lab:
         plan = Plan(cases=cases, repeats=repeats)
         outcome = Experiment(lab, plan, clock=clock, random=seeded(seed), report=report).run()
+    shutil.rmtree(folder)
     if outcome.stopped:
         print(outcome.stopped, file=sys.stderr)
     return Part(stock=setup.stock, seed=seed, outcome=outcome)

@@ -29,6 +29,7 @@ STEADY_DELAY_MS = 400  # output is fresh: exchanges, a buffer's time-out and the
 PATIENCE_S = 240.0  # as for a start: beside other work on two cores, output took more than 120 s to become fresh
 SIGNS_PATIENCE_S = 30.0
 POLL_S = 0.1
+NAME_WIDTH = 24  # of a vertex's name, in a sentence
 AFTER_S = 3.0  # watched on after output flows, for a second restart that a bad verdict would cause
 SETTLE_S = 3.0
 # Flink forgets a job's failures when it has run for `reset-backoff-threshold` (30 s in the profile). Sooner, each injection waits half as long again as the one
@@ -280,10 +281,21 @@ class Experiment:
             if self._clock.monotonic_s() > deadline:
                 raise Unavailable(
                     "lab waited in vain",
-                    context={"for": what, "timeout_s": PATIENCE_S},
+                    context={"for": what, "timeout_s": PATIENCE_S, "job": self._situation()},
                     hint=f"look at the logs in {self._lab.home.logs}",
                 )
             self._clock.sleep(POLL_S)
+
+    def _situation(self) -> str:
+        """Where the job stands, for whoever has waited for it in vain."""
+        try:
+            with self._lab.rest() as rest:
+                job = rest.job(self._job_id)
+                failures = rest.failures(self._job_id, limit=1)
+        except HeadraceError as error:
+            return error.message
+        tasks = ", ".join(f"{vertex.name[:NAME_WIDTH]} {vertex.status}" for vertex in job.vertices)
+        return f"{job.state}; {tasks}; {failures[0].stack.partition(chr(10))[0] if failures else 'never failed'}"
 
 
 class _Injection:

@@ -85,6 +85,7 @@ final class WarmUpJob {
         made.setString("taskmanager.memory.network.min", "4m");
         made.setString("taskmanager.memory.network.max", "4m");
         made.setString("taskmanager.network.netty.num-arenas", "1");
+        made.setString("cluster.services.shutdown-timeout", "5 s"); // tasks that wait for a broker end later than their cluster
         made.setString("security.delegation.tokens.enabled", "false");
         return made;
     }
