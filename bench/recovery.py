@@ -59,9 +59,8 @@ def measure(setup: LabSetup, cases: Sequence[str], repeats: int, seed: int) -> P
     def report(timeline: Timeline) -> None:
         print(render(timeline), file=sys.stderr, flush=True)
 
-    folder = Path(
-        tempfile.mkdtemp(prefix="headrace-lab-")
-    )  # stays when the experiment cannot be done: its logs say why
+    # It stays when the experiment cannot be done: its logs say why.
+    folder = Path(tempfile.mkdtemp(prefix="headrace-lab-"))
     with LabCluster(Home(folder), setup, clock=clock) as lab:
         plan = Plan(cases=cases, repeats=repeats)
         outcome = Experiment(lab, plan, clock=clock, random=seeded(seed), report=report).run()

@@ -73,7 +73,7 @@ public final class WarmUp {
 
     private static void start(String text) {
         WarmUp warmUp = new WarmUp(WarmUpOptions.parse(text));
-        Thread thread = new Thread(warmUp::run, "headrace-warm-up");
+        Thread thread = new Thread(warmUp::run, WarmUpJob.NAME);
         thread.setDaemon(true);
         thread.start();
     }

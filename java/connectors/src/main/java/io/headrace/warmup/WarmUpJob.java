@@ -47,7 +47,7 @@ final class WarmUpJob {
     /** Of its own, with a partition and a minute of retention: no other topic is touched. */
     static final String TOPIC = "headrace-warm-up";
 
-    /** In the name of each task: tells the job's threads from those of real jobs. */
+    /** In the name of each task, and of the thread that starts the job: tells its threads from those of real jobs. */
     static final String NAME = "headrace-warm-up";
 
     static final int PARALLELISM = 2;
