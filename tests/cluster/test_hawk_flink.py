@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import selectors
+import signal
 from collections.abc import Iterator
 
+import psutil
 import pytest
 from tests.cluster.running import RunningStack
 from tests.waiting import wait_until
@@ -11,6 +15,7 @@ from tests.waiting import wait_until
 from headrace.core.errors import Unavailable
 from headrace.flink.driver_client import DriverClient
 from headrace.flink.protocol import BlockNodes, Disconnect, ListTaskManagers, NodeBlock, TaskManagerRow
+from headrace.guard.hawk.probes import Prober
 
 pytestmark = pytest.mark.cluster
 CAUSE = "Hawk: contract test"
@@ -50,6 +55,34 @@ def test_task_managers_are_listed_with_heartbeats_that_advance(driver: DriverCli
         timeout_s=10,
         what="heartbeats",
     )
+
+
+def test_a_running_task_manager_closes_what_we_close(stack: RunningStack, driver: DriverClient) -> None:
+    """Its port of data tells a running process from a frozen one, whose kernel accepts connections that nobody ever closes."""
+    port = rows(driver)["taskmanager-1"].data_port
+    assert port > 0
+    selector, answered = selectors.DefaultSelector(), list[str]()
+    prober = Prober(selector, answered.append, port=port, process_answered=answered.append)
+
+    def ask(name: str, *, wait_s: float) -> bool:
+        prober.ask(name, "127.0.0.1", port, 0)
+        for key, _ in selector.select(wait_s) or selector.select(0):
+            key.data(key.fileobj)
+        return name in answered
+
+    wait_until(lambda: ask("runs", wait_s=0.1), timeout_s=10, what="an answer")
+    pid = stack.process("taskmanager-1").pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        wait_until(
+            lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED, timeout_s=1, what="that it stands still"
+        )
+        # Five times at most half a second, less than after which the stack's own hawk kills it.
+        assert not any(ask("frozen", wait_s=0.1) for _ in range(5))
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    wait_until(lambda: ask("runs again", wait_s=0.1), timeout_s=10, what="an answer after it")
+    prober.close()
 
 
 def test_a_verdict_removes_a_task_manager_at_once(driver: DriverClient) -> None:

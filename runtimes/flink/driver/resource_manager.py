@@ -224,6 +224,7 @@ def _row(info: Any) -> TaskManagerRow:
         slots=int(info.getNumberSlots()),
         free_slots=int(info.getNumberAvailableSlots()),
         blocked=bool(info.getBlocked()),
+        data_port=max(0, int(info.getDataPort())),
     )
 
 

@@ -283,7 +283,10 @@ class Rows(msgspec.Struct, frozen=True, kw_only=True, tag="rows", tag_field="op"
 
 
 class TaskManagerRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A registered TaskManager; `node` is the host it registered with, `last_heartbeat_ms` in the JobManager's wall time."""
+    """A registered TaskManager; `node` is the host it registered with, `last_heartbeat_ms` in the JobManager's wall time.
+
+    `data_port` is where other TaskManagers fetch data from it, 0 when it has none.
+    """
 
     id: str
     node: str
@@ -291,6 +294,7 @@ class TaskManagerRow(msgspec.Struct, frozen=True, kw_only=True):
     slots: int
     free_slots: int
     blocked: bool
+    data_port: int = 0
 
 
 class TaskManagers(msgspec.Struct, frozen=True, kw_only=True, tag="task_managers", tag_field="op"):

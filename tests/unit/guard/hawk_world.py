@@ -31,6 +31,7 @@ class Machine:
     boot: int
     up: bool = True  # the kernel answers and the network works
     running: bool = True  # the agent gets CPU
+    listens: int = 0  # port at which its TaskManager runs and answers
     report: HostReport = RUNNING
     fence: Fence = Fence.RUN
     fences: list[tuple[int, Fence]] = field(default_factory=list)
@@ -153,4 +154,7 @@ class World:
         for host, address in turn.probes:
             if self.reaches(name, address) and self.reaches(address, name):
                 core.kernel_answered(host)
+        for host, address, port in turn.asks:
+            if self.reaches(name, address) and self.reaches(address, name) and self.machines[host].listens == port:
+                core.process_answered(host)
         self.verdicts += [(self.now_ms, name, verdict) for verdict in turn.decision.verdicts]

@@ -33,9 +33,10 @@ from headrace.guard.hawk.agent import parse_address
 from headrace.guard.hawk.local import EVENTS_FILE, LocalHawk
 from headrace.guard.hawk.model import FailureClass, Verdict
 from headrace.guard.hawk.observer import parse_peers
-from headrace.guard.hawk.probes import Prober, checksum, echo_request, is_echo_reply
+from headrace.guard.hawk.probes import PATIENCE_MS, Prober, checksum, echo_request, is_echo_reply
 from headrace.guard.hawk.realize import GIVE_UP_S, KEEP_OFF_S, RENEW_S, RETRY_S, KeptOff, Order, Realizer
 from headrace.guard.hawk.self_check import PROBE_FILE, SelfChecker, check_disk, memory_free_share
+from headrace.guard.hawk.signs import FlinkHeard
 from headrace.guard.hawk.spares import find_exposed
 from headrace.stack import orphans
 from headrace.testing import FakeClock
@@ -61,6 +62,40 @@ def test_a_closed_port_and_an_open_one_answer() -> None:
 
             wait_until(served, timeout_s=10, what=name)
             prober.close()
+    assert len(selector.get_map()) == 0
+
+
+@pytest.mark.parametrize("greets", [False, True])
+@pytest.mark.parametrize("closes", [False, True])
+def test_a_process_answers_by_closing(closes: bool, greets: bool) -> None:
+    """One that stands still is accepted by its kernel and never closes; where nobody listens is no process; nothing is left open."""
+    selector, processes = selectors.DefaultSelector(), []
+    with socket.socket() as closed, socket.socket() as listening:
+        closed.bind(("127.0.0.1", 0))
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(1)
+        prober = Prober(selector, lambda _: None, port=1, process_answered=processes.append)
+        prober.ask("nobody", "127.0.0.1", closed.getsockname()[1], 0)
+        prober.ask("process", "127.0.0.1", listening.getsockname()[1], 0)
+        others = len(selector.get_map()) - 1
+
+        def gone(count: int) -> bool:
+            for key, _ in selector.select(0):
+                key.data(key.fileobj)
+            return len(selector.get_map()) == count
+
+        wait_until(lambda: gone(others), timeout_s=10, what="that nobody listens")
+        if closes:
+            peer, _ = listening.accept()
+            with peer:
+                peer.sendall(b"hello" if greets else b"")
+            wait_until(lambda: gone(others - 1), timeout_s=10, what="the close")
+        for now_ms in (PATIENCE_MS - 1, PATIENCE_MS):
+            assert gone(others - closes)
+            prober.expire(now_ms)
+        assert gone(others - 1)
+        assert processes == (["process"] if closes else [])
+        prober.close()
     assert len(selector.get_map()) == 0
 
 
@@ -160,7 +195,9 @@ class FakeFlink:
         """Those that are left."""
         self._maybe_fail()
         rows = (
-            TaskManagerRow(id=name, node=node, last_heartbeat_ms=5, slots=1, free_slots=self.free, blocked=False)
+            TaskManagerRow(
+                id=name, node=node, last_heartbeat_ms=5, slots=1, free_slots=self.free, blocked=False, data_port=6121
+            )
             for name, node in self.registered.items()
         )
         return TaskManagers(rows=tuple(rows), leader="l")
@@ -189,7 +226,7 @@ class Teller:
         self.clock = FakeClock()
         self.events: list[str] = []
         self.fields: list[dict[str, object]] = []
-        self.heard: list[dict[str, int]] = []
+        self.heard: list[dict[str, FlinkHeard]] = []
         self.realizer = Realizer(
             flink, clock=self.clock, tell=self._tell, still_holds=still_holds, heard=self.heard.append
         )
@@ -278,7 +315,7 @@ def test_a_host_on_probation_is_blocked_by_flinks_name_for_it() -> None:
     flink = FakeFlink()
     teller = Teller(flink)
     teller.realizer.poll_once()
-    assert teller.heard == [{"tm-1": 5, "tm-2": 5}]
+    assert teller.heard == [dict.fromkeys(("tm-1", "tm-2"), FlinkHeard(5, 6121))]
     for names in (("tm-1",), ("tm-7",)):
         assert teller.realizer.carry_out(teller.order(*names, block_s=60))
     blocked = [block for each in flink.requests if isinstance(each, BlockNodes) for block in each.blocks]

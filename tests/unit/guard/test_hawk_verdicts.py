@@ -136,12 +136,12 @@ def test_a_sick_observer_has_no_vote() -> None:
     assert court.turn(views).sick_observers == ("o1",)
 
 
-def test_a_stalled_host_is_frozen_only_when_flink_is_deaf_too() -> None:
+def test_a_stalled_host_is_frozen_only_when_its_task_managers_are_silent_too() -> None:
     """A stopped agent on a healthy host convicts nobody; with silent TaskManagers as well it is a frozen host."""
-    court = Court({**HOSTS, "h1": HostFacts(flink_silence_ms=OPTIONS.flink_silence_ms - 1), "h2": HostFacts()})
+    court = Court({**HOSTS, "h1": HostFacts(silence_ms=OPTIONS.flink_silence_ms - 1), "h2": HostFacts()})
     views = seen("h1", "h2", view=View.STALLED)
     assert court.convicted(views, for_ms=60_000) == {}
-    court.hosts["h1"] = HostFacts(flink_silence_ms=OPTIONS.flink_silence_ms)
+    court.hosts["h1"] = HostFacts(silence_ms=OPTIONS.flink_silence_ms)
     assert court.convicted(views) == {"h1": FailureClass.HOST_FROZEN}
 
 

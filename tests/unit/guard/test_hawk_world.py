@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from tests.unit.guard.hawk_world import CLUSTER_KEY, NAMES, RUNNING, World
+from tests.unit.guard.hawk_world import CLUSTER_KEY, NAMES, OBSERVER_TURN_MS, RUNNING, World
 
 from headrace.core.errors import Conflict
 from headrace.guard.hawk.fence import Fence
 from headrace.guard.hawk.keys import host_key
 from headrace.guard.hawk.model import FailureClass, HostReport, ProcessReport, Verdict
 from headrace.guard.hawk.observer_core import DATAGRAM_KINDS_OF_AGENTS
+from headrace.guard.hawk.signs import FlinkHeard
 from headrace.guard.hawk.wire import DATAGRAM_BYTES_MAX, MAC_BYTES, Datagram, Heartbeat, Kind, encode
 
 SEEDS = range(5)
@@ -115,7 +116,7 @@ def test_a_frozen_host_is_convicted_when_flink_hears_nothing_either() -> None:
     observer = world.observers["o2"]
     world.machines["h1"].running = False
     for beat in range(60):
-        observer.flink_heard({"tm": 1}, world.now_ms) if beat else observer.flink_heard({"tm": 0}, world.now_ms)
+        observer.flink_heard({"tm": FlinkHeard(min(beat, 1), 6121)})
         world.run(50)
     first = world.verdicts[0]
     assert (first[1], first[2].host, first[2].failure) == ("o2", "h1", FailureClass.HOST_FROZEN)
@@ -124,6 +125,40 @@ def test_a_frozen_host_is_convicted_when_flink_hears_nothing_either() -> None:
     world.machines["h1"].running = True
     world.run(500)
     assert [fence for _, fence in world.machines["h1"].fences] == [Fence.HOLD, Fence.KILL, Fence.RUN]
+
+
+def test_a_stopped_agent_convicts_nobody_while_its_task_manager_answers() -> None:
+    """On a busy machine Flink takes a heartbeat seconds late; a TaskManager that closes a connection runs all the same."""
+    world = started()
+    observer, machine = world.observers["o2"], world.machines["h1"]
+    machine.running, machine.listens = False, 6121
+    for _ in range(80):
+        observer.flink_heard({"tm": FlinkHeard(0, 6121)})
+        world.run(50)
+    assert world.verdicts == []
+    # Now it freezes as well.
+    machine.listens, frozen_ms = 0, world.now_ms
+    for _ in range(40):
+        observer.flink_heard({"tm": FlinkHeard(0, 6121)})
+        world.run(50)
+    first_ms, name, verdict = world.verdicts[0]
+    assert (name, verdict.failure) == ("o2", FailureClass.HOST_FROZEN)
+    assert first_ms - frozen_ms <= world.options.flink_silence_ms + world.options.settle_ms + OBSERVER_TURN_MS
+
+
+@pytest.mark.parametrize("paused_ms", range(500, 3000, 500))
+def test_a_pause_of_everything_is_not_the_silence_of_task_managers(paused_ms: int) -> None:
+    """Two thirds of a second after Flink's last heartbeat all stood still; nobody had been able to ask anybody meanwhile."""
+    world = started()
+    observer = world.observers["o2"]
+    world.machines["h1"].running = False
+    for beat in range(3):
+        for _ in range(5):
+            observer.flink_heard({"tm": FlinkHeard(beat)})
+            world.run(200)
+    world.now_ms += paused_ms - 300
+    world.run(300)
+    assert world.verdicts == []
 
 
 @pytest.mark.parametrize("more_ms", range(0, 100, 20))
@@ -135,10 +170,10 @@ def test_a_verdict_is_no_news_when_its_host_has_come_back(more_ms: int) -> None:
     world = started()
     observer = world.observers["o2"]
     world.machines["h1"].running = False
-    observer.flink_heard({"tm": 0}, world.now_ms)
+    observer.flink_heard({"tm": FlinkHeard(0)})
     for _ in range(60):
         world.run(50)
-        observer.flink_heard({"tm": 1}, world.now_ms)
+        observer.flink_heard({"tm": FlinkHeard(1)})
     world.run(100 + more_ms)
     world.machines["h1"].running = True
     world.run(20_000)

@@ -105,13 +105,13 @@ class HostFacts(msgspec.Struct, frozen=True):
     Args:
         rack: as its agent says; empty when unknown.
         processes: its TaskManagers.
-        flink_silence_ms: how long Flink has heard none of them, None when it is not known.
+        silence_ms: how long none of its TaskManagers gave a sign, to Flink or to us; None when it is not known.
         convicted: a verdict stands; the host has not been well again since.
     """
 
     rack: str = ""
     processes: tuple[ProcessReport, ...] = ()
-    flink_silence_ms: int | None = None
+    silence_ms: int | None = None
     convicted: bool = False
 
 

@@ -45,6 +45,7 @@ from headrace.guard.hawk.options import HawkOptions
 from headrace.guard.hawk.probes import Prober
 from headrace.guard.hawk.realize import KeptOff, Order, Realizer, ResourceManager
 from headrace.guard.hawk.roster import Roster
+from headrace.guard.hawk.signs import FlinkHeard
 from headrace.guard.hawk.wire import DATAGRAM_BYTES_MAX
 
 log = get_logger("headrace.guard.hawk.observer")
@@ -91,8 +92,13 @@ class Observer:
         self._socket.setblocking(False)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
         self._socket.bind(setup.bind)
-        self._prober = Prober(self._selector, self._core.kernel_answered, port=setup.options.probe_port)
-        self._flink_heard: queue.SimpleQueue[dict[str, int]] = queue.SimpleQueue()
+        self._prober = Prober(
+            self._selector,
+            self._core.kernel_answered,
+            port=setup.options.probe_port,
+            process_answered=self._core.process_answered,
+        )
+        self._flink_heard: queue.SimpleQueue[dict[str, FlinkHeard]] = queue.SimpleQueue()
         self._realizer = (
             Realizer(flink, clock=clock, tell=self.tell, still_holds=self._still_holds, heard=self._flink_heard.put)
             if flink
@@ -175,7 +181,7 @@ class Observer:
         now_ms = self._now_ms()
         with contextlib.suppress(queue.Empty):
             while True:
-                self._core.flink_heard(self._flink_heard.get_nowait(), now_ms)
+                self._core.flink_heard(self._flink_heard.get_nowait())
         self._prober.expire(now_ms)
         turn = self._core.turn(now_ms)
         for data, address in turn.datagrams:
@@ -183,6 +189,8 @@ class Observer:
                 self._socket.sendto(data, address)
         for host, address_ip in turn.probes:
             self._prober.probe(host, address_ip, now_ms)
+        for host, address_ip, port in turn.asks:
+            self._prober.ask(host, address_ip, port, now_ms)
         if self._roster is not None:
             self._roster.turn(self._core.living, now_ms)
         if self._realizer:

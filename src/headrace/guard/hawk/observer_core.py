@@ -30,6 +30,7 @@ from headrace.guard.hawk.model import (
 )
 from headrace.guard.hawk.options import HawkOptions
 from headrace.guard.hawk.probation import NO_WRITES, Block, Conviction, decide_block, decide_kept_off, remember
+from headrace.guard.hawk.signs import FlinkHeard, Signs
 from headrace.guard.hawk.verdicts import NEWS_MS, cast, decide_verdicts
 from headrace.guard.hawk.views import Awake, advance, decide_view
 from headrace.guard.hawk.wire import (
@@ -55,11 +56,11 @@ Address = tuple[str, int]
 Tell = Callable[..., None]
 HOSTS_MAX = 10_000  # more heartbeats than one core can take; only holders of a key come this far
 PROBE_EVERY_MS = 50
+ASK_EVERY_MS = 200  # a running process answers in milliseconds; a frozen one must queue few connections
 BALLOT_EVERY_MS = 100
 BALLOT_HASTE_MS = 40  # while somebody is suspect
 OFFSETS_KEPT = 8
 TELL_CONVICTED_MS = 5000
-FLINK_STALE_MS = 1500
 DATAGRAM_KINDS_OF_AGENTS = frozenset({Kind.JOIN, Kind.HEARTBEAT})
 
 
@@ -74,6 +75,7 @@ class Host:
         self.view = View.ALIVE
         self.ack = b""
         self.probed_ms = -PROBE_EVERY_MS
+        self.asked_ms = -ASK_EVERY_MS
         self.convicted_ms: int | None = None
         self.offsets_ms: list[int] = []
         self.skewed = False
@@ -86,6 +88,7 @@ class Turn(msgspec.Struct, frozen=True):
 
     datagrams: list[tuple[bytes, Address]]
     probes: list[tuple[str, str]]  # (host, IP address)
+    asks: list[tuple[str, str, int]]  # (host, IP address, port of a TaskManager)
     decision: Decision
 
 
@@ -132,10 +135,7 @@ class ObserverCore:
         self._told: dict[ToldConviction, int] = {}  # own verdicts on hosts → when they were given
         self._heard_told: dict[ToldConviction, int] = {}  # verdicts of peers → when one was last heard
         self._heard_verdicts: list[Verdict] = []
-        self._flink: dict[
-            str, tuple[int, int]
-        ] = {}  # resource id → (heartbeat's own time, since when it has that value)
-        self._flink_ms: int | None = None
+        self._signs = Signs()
 
     @property
     def awake_ms(self) -> int:
@@ -160,29 +160,30 @@ class ObserverCore:
         if known is not None:
             known.evidence = msgspec.structs.replace(known.evidence, kernel_ms=self.awake_ms)
 
-    def flink_heard(self, heartbeats: dict[str, int], now_ms: int) -> None:
-        """Flink's last heartbeat per TaskManager, in whatever clock: only its change counts, so that no clocks are compared."""
-        self._flink = {
-            name: self._flink[name] if self._flink.get(name, (None,))[0] == value else (value, now_ms)
-            for name, value in heartbeats.items()
-        }
-        self._flink_ms = now_ms
+    def process_answered(self, host: str) -> None:
+        """A TaskManager of a host answered a question."""
+        self._signs.answered(host, self.awake_ms)
+
+    def flink_heard(self, rows: dict[str, FlinkHeard]) -> None:
+        """What Flink says of all its TaskManagers."""
+        self._signs.flink_told(rows, self.awake_ms)
 
     def turn(self, now_ms: int) -> Turn:
         """Judge all hosts; read what waits in the socket before."""
         self._awake = advance(self._awake, now_ms, self._options)
         views, probes, datagrams = self._judge(now_ms)
+        asks = self._asks(probes, now_ms)
         convicted = sum(self.hosts[host].member.phase is Phase.CONVICTED for host in views)
         views = {host: view for host, view in views.items() if self.hosts[host].member.phase is not Phase.CONVICTED}
         own = cast(self.name, views, now_ms=now_ms, hosts=len(self.hosts), limit=BALLOT_HOSTS_MAX, convicted=convicted)
         self._ballots[self.name] = own
         datagrams += self._ballot_datagrams(own, now_ms)
-        decision, self._standing = decide_verdicts(self._all_facts(now_ms), self._standing, now_ms, self._options)
+        decision, self._standing = decide_verdicts(self._all_facts(), self._standing, now_ms, self._options)
         self._follow(decision, now_ms)
         heard, self._heard_verdicts = self._heard_verdicts, []
         for verdict in heard:
             self._tell_verdict(verdict)
-        return Turn(datagrams, probes, msgspec.structs.replace(decision, verdicts=(*decision.verdicts, *heard)))
+        return Turn(datagrams, probes, asks, msgspec.structs.replace(decision, verdicts=(*decision.verdicts, *heard)))
 
     def blocks(self, now_ms: int) -> list[Block]:
         """Hosts that get no work now."""
@@ -395,8 +396,19 @@ class ObserverCore:
                     datagrams.append((known.ack, known.address))
         for host in gone:
             del self.hosts[host]
+            self._signs.forget(host)
         self._settle_members()
         return views, probes, datagrams
+
+    def _asks(self, probes: list[tuple[str, str]], now_ms: int) -> list[tuple[str, str, int]]:
+        """Questions to the TaskManagers of hosts whose kernel is asked, too."""
+        asks: list[tuple[str, str, int]] = []
+        for host, address in probes:
+            known = self.hosts[host]
+            if known.member.phase is Phase.MEMBER and now_ms - known.asked_ms >= ASK_EVERY_MS:
+                known.asked_ms = now_ms
+                asks += [(host, address, port) for port in self._signs.ports(self.task_managers(host))]
+        return asks
 
     def _late_hosts(self) -> list[str]:
         """Hosts that may not be alive: those not heard for a while, and those that say that they hold."""
@@ -419,23 +431,21 @@ class ObserverCore:
                     known.convicted_ms = None
                 known.member = settled
 
-    def _all_facts(self, now_ms: int) -> Facts:
+    def _all_facts(self) -> Facts:
         """Facts of the hosts that a ballot names or that have lost a process; racks only when somebody is silent."""
         named = {host for ballot in self._ballots.values() for host in ballot.views}
-        hosts = {host: self._facts(host, now_ms) for host in named | self._news if host in self.hosts}
+        hosts = {host: self._facts(host) for host in named | self._news if host in self.hosts}
         self._news.clear()
         racks = Counter(known.report.rack for known in self.hosts.values()) if named else Counter[str]()
         del racks[""]
         return Facts(tuple(self._ballots.values()), hosts, len(self.hosts), dict(racks))
 
-    def _facts(self, host: str, now_ms: int) -> HostFacts:
+    def _facts(self, host: str) -> HostFacts:
         known = self.hosts[host]
-        heard = [self._flink[process.name][1] for process in known.report.processes if process.name in self._flink]
-        fresh = self._flink_ms is not None and now_ms - self._flink_ms <= FLINK_STALE_MS
         return HostFacts(
             rack=known.report.rack,
             processes=known.report.processes,
-            flink_silence_ms=now_ms - max(heard) if heard and fresh else None,
+            silence_ms=self._signs.silence_ms(host, self.task_managers(host), self.awake_ms),
             convicted=known.member.phase is not Phase.MEMBER,
         )
 

@@ -64,7 +64,7 @@ class HawkOptions(Options, frozen=True):
     flink_silence_ms: Annotated[
         int,
         option(
-            "silence of a host's TaskManagers towards Flink that, together with a silent agent, means a frozen host; above heartbeat.interval",
+            "silence of a host's TaskManagers, towards Flink and when asked, that together with a silent agent means a frozen host; above heartbeat.interval",
             unit="ms",
             ge=500,
         ),

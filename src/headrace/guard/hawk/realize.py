@@ -35,6 +35,7 @@ from headrace.flink.protocol import (
     TaskManagers,
 )
 from headrace.guard.hawk.model import Verdict
+from headrace.guard.hawk.signs import FlinkHeard
 from headrace.guard.hawk.spares import find_exposed
 
 Tell = Callable[..., None]
@@ -99,7 +100,7 @@ class Realizer:
         clock: Clock,
         tell: Tell,
         still_holds: Callable[[Order], bool],
-        heard: Callable[[dict[str, int]], None],
+        heard: Callable[[dict[str, FlinkHeard]], None],
     ) -> None:
         self._flink = flink
         self._clock = clock
@@ -255,7 +256,7 @@ class Realizer:
         if len(self._nodes) > NODES_MAX:
             self._nodes.clear()
         self._nodes.update({row.id: row.node for row in rows})
-        self._heard({row.id: row.last_heartbeat_ms for row in rows})
+        self._heard({row.id: FlinkHeard(row.last_heartbeat_ms, row.data_port) for row in rows})
         self.spare_slots = sum(row.free_slots for row in rows if not row.blocked)
         try:
             self._renew_blocks()

@@ -1,7 +1,7 @@
 """What a quorum of observers decides about hosts and their processes.
 
     processes  an agent says that one ended: told at once, it is a fact and not an inference
-    hosts      two of three fresh ballots say dead → lost; say stalled, and Flink hears nothing either → frozen
+    hosts      two of three fresh ballots say dead → lost; say stalled, and its TaskManagers give no sign either → frozen
     settle     the quorum must hold for `settle_ms`: all hosts behind a broken switch become suspect before the first is convicted
     brake      more silent hosts than max(`brake_hosts`, `brake_share`) are a network fault, not many deaths: nobody is convicted
                those whom it held are safe for another `dead_after_ms` after it
@@ -81,9 +81,9 @@ def is_braked(ballots: Sequence[Ballot], hosts: int, options: HawkOptions) -> bo
 def _votes(
     ballots: Sequence[Ballot], host: str, known: HostFacts, options: HawkOptions
 ) -> tuple[FailureClass, tuple[str, ...]]:
-    """The failure that most observers vote for, and who does; a stalled host counts only when Flink does not hear it."""
+    """The failure that most observers vote for, and who does; a stalled host counts only when its TaskManagers are silent, too."""
     dead = tuple(ballot.observer for ballot in ballots if ballot.views.get(host) == View.DEAD)
-    deaf = known.flink_silence_ms is not None and known.flink_silence_ms >= options.flink_silence_ms
+    deaf = known.silence_ms is not None and known.silence_ms >= options.flink_silence_ms
     if len(dead) >= QUORUM or not deaf:
         return FailureClass.HOST_LOST, dead
     silent = tuple(ballot.observer for ballot in ballots if ballot.views.get(host) in (View.DEAD, View.STALLED))
