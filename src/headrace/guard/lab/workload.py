@@ -16,6 +16,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from headrace.connectors.kafka import CLIENT, TRANSACTION
 from headrace.core.clock import Clock
 from headrace.core.errors import Unavailable
 from headrace.flink.protocol import Script, Submit, TableDef
@@ -74,14 +75,14 @@ class Workload:
 
     def submit_request(self, cluster: str, *, parallelism: int, config: dict[str, str], run: str) -> Submit:
         """The job as a request to the driver."""
-        kafka = {"connector": "kafka", "properties.bootstrap.servers": self._kafka, "format": "json"}
+        kafka = {"connector": "kafka", "properties.bootstrap.servers": self._kafka, "format": "json", **CLIENT}
         source = {**kafka, "topic": INPUT, "scan.startup.mode": "earliest-offset", "properties.group.id": "lab"}
         sink = {
             **kafka,
             "topic": OUTPUT,
             "sink.delivery-guarantee": "exactly-once",
             "sink.transactional-id-prefix": f"lab-{run}",
-            "properties.transaction.timeout.ms": "600000",
+            **TRANSACTION,
         }
         tables = (
             TableDef(name="lab_in", ddl=_SOURCE, options=source),
