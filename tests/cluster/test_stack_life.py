@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 import redis
 from confluent_kafka import Consumer, Producer
@@ -124,6 +125,21 @@ def test_killed_task_manager_comes_back_under_its_name(stack: RunningStack) -> N
         return bool(overview["slots-total"] == 16 and overview["taskmanagers"] == 2)
 
     wait_until(slots, timeout_s=60, what="all slots")
+
+
+def test_a_killed_driver_leaves_no_jvm(stack: RunningStack) -> None:
+    """Not even one that cannot see that its standard input has ended, as while it starts: the supervisor ends what is left of the driver's session."""
+    stack.wait_ready("driver")
+    pid = stack.process("driver").pid
+    (jvm,) = psutil.Process(pid).children()
+    jvm.send_signal(signal.SIGSTOP)
+    try:
+        stack.kill("driver")
+        wait_until(lambda: not jvm.is_running(), timeout_s=20, what="the end of its JVM")
+    finally:
+        if jvm.is_running():
+            jvm.kill()
+    stack.wait_ready("driver")
 
 
 def test_status_and_logs_show_every_process(stack: RunningStack) -> None:

@@ -114,8 +114,10 @@ def start_jvm(
     ]
     child_env = {**env, "_PYFLINK_CONN_INFO_PATH": str(port_file), "FLINK_CONF_DIR": str(flink_home / "conf")}
     try:
+        # A group of its own keeps a terminal's Ctrl-C from it. The session stays ours: by it a supervisor finds what we leave behind when we are ended
+        # while the JVM starts, before it looks at its standard input.
         process = subprocess.Popen(
-            command, env=child_env, stdin=subprocess.PIPE, stdout=sys.stderr.fileno(), start_new_session=True
+            command, env=child_env, stdin=subprocess.PIPE, stdout=sys.stderr.fileno(), process_group=0
         )
     except FileNotFoundError as error:
         raise Unavailable(
