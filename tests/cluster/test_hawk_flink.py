@@ -64,24 +64,29 @@ def test_a_running_task_manager_closes_what_we_close(stack: RunningStack, driver
     selector, answered = selectors.DefaultSelector(), list[str]()
     prober = Prober(selector, answered.append, port=port, process_answered=answered.append)
 
-    def ask(name: str, *, wait_s: float) -> bool:
+    def wait_answered(name: str, *, timeout_s: float) -> None:
         prober.ask(name, "127.0.0.1", port, 0)
-        for key, _ in selector.select(wait_s) or selector.select(0):
-            key.data(key.fileobj)
-        return name in answered
 
-    wait_until(lambda: ask("runs", wait_s=0.1), timeout_s=10, what="an answer")
+        def is_answered() -> bool:
+            for key, _ in selector.select(0):
+                key.data(key.fileobj)
+            return name in answered
+
+        wait_until(is_answered, timeout_s=timeout_s, what=f"an answer that it {name}", every_s=0.02)
+
+    wait_answered("runs", timeout_s=10)
     pid = stack.process("taskmanager-1").pid
     os.kill(pid, signal.SIGSTOP)
     try:
         wait_until(
             lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED, timeout_s=1, what="that it stands still"
         )
-        # Five times at most half a second, less than after which the stack's own hawk kills it.
-        assert not any(ask("frozen", wait_s=0.1) for _ in range(5))
+        # Half a second is less than after which the stack's own hawk kills it.
+        with pytest.raises(AssertionError, match="an answer that it is frozen"):
+            wait_answered("is frozen", timeout_s=0.5)
     finally:
         os.kill(pid, signal.SIGCONT)
-    wait_until(lambda: ask("runs again", wait_s=0.1), timeout_s=10, what="an answer after it")
+    wait_answered("runs again", timeout_s=10)
     prober.close()
 
 

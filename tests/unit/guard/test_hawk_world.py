@@ -146,9 +146,9 @@ def test_a_stopped_agent_convicts_nobody_while_its_task_manager_answers() -> Non
     assert first_ms - frozen_ms <= world.options.flink_silence_ms + world.options.settle_ms + OBSERVER_TURN_MS
 
 
-@pytest.mark.parametrize("paused_ms", range(500, 3000, 500))
+@pytest.mark.parametrize("paused_ms", range(100, 2500, 300))
 def test_a_pause_of_everything_is_not_the_silence_of_task_managers(paused_ms: int) -> None:
-    """Two thirds of a second after Flink's last heartbeat all stood still; nobody had been able to ask anybody meanwhile."""
+    """A second after Flink's last heartbeat all stood still; nobody had been able to ask anybody meanwhile."""
     world = started()
     observer = world.observers["o2"]
     world.machines["h1"].running = False
@@ -156,7 +156,7 @@ def test_a_pause_of_everything_is_not_the_silence_of_task_managers(paused_ms: in
         for _ in range(5):
             observer.flink_heard({"tm": FlinkHeard(beat)})
             world.run(200)
-    world.now_ms += paused_ms - 300
+    world.now_ms += paused_ms
     world.run(300)
     assert world.verdicts == []
 
