@@ -6,6 +6,8 @@ printed seed. Then a cluster with two JobManagers on hosts of their own and thre
 (`jobmanager_dead`). Then the same clusters without Hawk and with Flink's own defaults, fewer times, since each takes a minute. Needs
 root and iptables. Times are seconds; the phases are those of docs/concepts/hawk.md.
 
+With --state-gb the job holds that much keyed state besides, in the product's own backend; those injections are reported apart.
+
 All of it takes hours. With --parts the file keeps every injection, and what is printed is over all that it holds, so that the bench can be
 run in pieces: give each its own --seed.
 """
@@ -37,14 +39,16 @@ FAILOVER_CASE, FAILOVER_KEY = "jm_host_dead", "jobmanager_dead"
 REPEATS, STOCK_REPEATS = 30, 5
 QUICK_REPEATS, QUICK_STOCK_REPEATS = 3, 1
 SEED = 5
+GB = 1_000_000_000
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
-    """The injections of one cluster: whether it had Flink's defaults and no Hawk, the seed of victims and moments, what came of it."""
+    """The injections of one cluster: whether it had Flink's defaults and no Hawk, the seed of victims and moments, what came of it, how much state its job held."""
 
     stock: bool
     seed: int
     outcome: Outcome
+    state_gb: float = 0.0
 
     @property
     def failover(self) -> bool:
@@ -52,7 +56,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
         return any(timeline.case == FAILOVER_CASE for timeline in self.outcome.timelines)
 
 
-def measure(setup: LabSetup, cases: Sequence[str], repeats: int, seed: int) -> Part:
+def measure(setup: LabSetup, cases: Sequence[str], repeats: int, seed: int, state_gb: float) -> Part:
     """All faults on one cluster."""
     clock = SystemClock()
 
@@ -62,12 +66,12 @@ def measure(setup: LabSetup, cases: Sequence[str], repeats: int, seed: int) -> P
     # It stays when the experiment cannot be done: its logs say why.
     folder = Path(tempfile.mkdtemp(prefix="headrace-lab-"))
     with LabCluster(Home(folder), setup, clock=clock) as lab:
-        plan = Plan(cases=cases, repeats=repeats)
+        plan = Plan(cases=cases, repeats=repeats, state_bytes=int(state_gb * GB))
         outcome = Experiment(lab, plan, clock=clock, random=seeded(seed), report=report).run()
     shutil.rmtree(folder)
     if outcome.stopped:
         print(outcome.stopped, file=sys.stderr)
-    return Part(stock=setup.stock, seed=seed, outcome=outcome)
+    return Part(stock=setup.stock, seed=seed, outcome=outcome, state_gb=state_gb)
 
 
 def by_case(timelines: Sequence[Timeline]) -> dict[str, dict[str, dict[str, float]]]:
@@ -104,12 +108,17 @@ def describe(parts: Sequence[Part]) -> dict[str, object]:
 
 def total(parts: Sequence[Part]) -> dict[str, object]:
     """All of the result."""
-    ours, stock = ([part for part in parts if part.stock is kind] for kind in (False, True))
+    small = [part for part in parts if not part.state_gb]
+    ours, stock = ([part for part in small if part.stock is kind] for kind in (False, True))
     result: dict[str, object] = {"seeds": sorted({part.seed for part in parts}), **describe(ours)}
-    timelines = [timeline for part in ours for timeline in part.outcome.timelines]
+    timelines = [timeline for part in parts if not part.stock for timeline in part.outcome.timelines]
     result["zombie_cpu_ms_max"] = max((each.zombie_cpu_ms or 0 for each in timelines), default=0)
     if stock:
         result["stock"] = describe(stock)
+    for state_gb in sorted({part.state_gb for part in parts if part.state_gb}):
+        alike = [part for part in parts if part.state_gb == state_gb]
+        checkpoint_bytes = [part.outcome.state_bytes for part in alike]
+        result[f"state_{state_gb:g}_gb"] = {"checkpoint_bytes": checkpoint_bytes, **describe(alike)}
     return result
 
 
@@ -126,6 +135,8 @@ def choose(chosen: argparse.Namespace) -> list[tuple[LabSetup, Sequence[str], in
     stock_repeats = chosen.stock_only * chosen.repeats or (QUICK_STOCK_REPEATS if chosen.quick else STOCK_REPEATS)
     cases = chosen.cases.split(",")
     stock_cases = [case for case in cases if case in STOCK_CASES]
+    if chosen.state_gb:
+        return [(LabSetup(warm=True), cases, repeats)]
     plans: list[tuple[LabSetup, Sequence[str], int]] = []
     for stock, times, faults in ((False, repeats, cases), (True, stock_repeats, stock_cases)):
         if (chosen.no_stock and stock) or (chosen.stock_only and not stock):
@@ -149,6 +160,12 @@ def main() -> int:
     parser.add_argument("--stock-only", action="store_true", help="Flink's own defaults alone")
     parser.add_argument("--no-failover", action="store_true", help="without the JobManager's host")
     parser.add_argument("--failover-only", action="store_true", help="the JobManager's host alone")
+    parser.add_argument(
+        "--state-gb",
+        type=float,
+        default=0.0,
+        help="of keyed state that the job holds; without the JobManager's host and Flink's defaults",
+    )
     parser.add_argument("--parts", type=Path, help="file of injections that this run adds to, and counts")
     chosen = parser.parse_args()
     try:
@@ -159,7 +176,7 @@ def main() -> int:
     parts = load_parts(chosen.parts)
     for setup, cases, repeats in choose(chosen):
         print(f"seed {chosen.seed}: {repeats} times {', '.join(cases)}", file=sys.stderr)
-        parts.append(measure(setup, cases, repeats, chosen.seed))
+        parts.append(measure(setup, cases, repeats, chosen.seed, chosen.state_gb))
         if chosen.parts is not None:
             with chosen.parts.open("ab") as file:
                 file.write(msgspec.json.encode(parts[-1]) + b"\n")

@@ -1,16 +1,17 @@
-"""`headrace chaos run | matrix | report | cases`: the failure lab; faults of a local stack are in `chaos_local`."""
+"""`headrace chaos run | matrix | soak | report | cases`: the failure lab; faults of a local stack are in `chaos_local`."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import cyclopts
 import msgspec
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from headrace.cli.chaos_local import HomeOption, add_local_faults
 from headrace.cli.face import Face, run
@@ -22,6 +23,7 @@ from headrace.guard.lab import network
 from headrace.guard.lab.cluster import LabCluster, LabSetup
 from headrace.guard.lab.experiment import Experiment, Outcome, Plan
 from headrace.guard.lab.faults import FAULTS
+from headrace.guard.lab.load import FULL_LOAD
 from headrace.guard.lab.matrix import MatrixReport, judge_all, merge_reports
 from headrace.guard.lab.report import render_page
 from headrace.guard.lab.timeline import TIMELINES_FILE, Timeline, render, store_timeline, summarize
@@ -33,6 +35,8 @@ HostsOption = Annotated[int, cyclopts.Parameter(name="--hosts", help="hosts with
 SeedOption = Annotated[int | None, cyclopts.Parameter(name="--seed", help="chooses victims and moments [a new one]")]
 JsonOption = Annotated[bool, cyclopts.Parameter(name="--json", negative="", help="print one JSON object")]
 HOSTS_MAX = 16
+SOAK_MINUTES, SOAK_MINUTES_MAX = 30.0, 24 * 60.0
+SOAK_RATE, SOAK_RATE_MAX = 2000, 20_000
 OUTCOME_FILE, MATRIX_FILE, REPORT_FILE = "outcome.json", "matrix.json", "matrix.html"
 
 chaos = cyclopts.App(name="chaos", help="Cause failures on purpose and record what they cost.")
@@ -105,6 +109,22 @@ def matrix(
 
 
 @chaos.command
+def soak(
+    *,
+    minutes: Annotated[float, cyclopts.Parameter(name="--minutes", help="how long the load lasts")] = SOAK_MINUTES,
+    rate: Annotated[int, cyclopts.Parameter(name="--rate", help="records a second through the job")] = SOAK_RATE,
+    hosts: HostsOption = 4,
+    seed: SeedOption = None,
+    folder: FolderOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a job while the machine has more to do than it can, and nothing else is wrong: nobody may be convicted; exit code 1 when somebody was. Needs root."""
+    lab = Lab(hosts=hosts, folder=folder, seed=seed, home=home)
+    run(lambda face: _soak(face, lab, minutes, rate), as_json=as_json)
+
+
+@chaos.command
 def report(
     folders: Annotated[
         list[Path], cyclopts.Parameter(help="folders of `chaos matrix`; a case counts by the last that played it")
@@ -150,7 +170,16 @@ def split_cases(names: Sequence[str]) -> list[list[str]]:
     return list(groups.values())
 
 
-def experiment(face: Face, plan: Plan, setup: LabSetup, folder: Path, seed: int, home: Home) -> Outcome:
+def experiment(
+    face: Face,
+    plan: Plan,
+    setup: LabSetup,
+    folder: Path,
+    seed: int,
+    home: Home,
+    *,
+    progress: Callable[[float, float], None] = lambda _done_s, _all_s: None,
+) -> Outcome:
     """One cluster, one job, all faults of a plan; timelines are also stored in the run folder of `home`, for its console."""
     if not 2 <= setup.hosts <= HOSTS_MAX:
         raise Invalid("number of hosts is out of range", context={"hosts": setup.hosts, "range": f"2 to {HOSTS_MAX}"})
@@ -163,7 +192,7 @@ def experiment(face: Face, plan: Plan, setup: LabSetup, folder: Path, seed: int,
         store_timeline(home.run / TIMELINES_FILE, timeline)
 
     with LabCluster(Home(folder), setup, clock=clock) as lab:
-        outcome = Experiment(lab, plan, clock=clock, random=seeded(seed), report=told).run()
+        outcome = Experiment(lab, plan, clock=clock, random=seeded(seed), report=told, progress=progress).run()
     (folder / OUTCOME_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(outcome)))
     return outcome
 
@@ -193,6 +222,25 @@ def _matrix(face: Face, names: Sequence[str], lab: Lab) -> None:
         part.mkdir()
         outcomes.append(experiment(face, Plan(cases=group), setup_for(group, hosts=lab.hosts), part, seed, home))
     _finish(face, judge_all(outcomes, seed=seed), place / REPORT_FILE)
+
+
+def _soak(face: Face, lab: Lab, minutes: float, rate: int) -> None:
+    if not 0 < minutes <= SOAK_MINUTES_MAX:
+        raise Invalid("duration is out of range", context={"minutes": minutes, "range": f"up to {SOAK_MINUTES_MAX:g}"})
+    if not 1 <= rate <= SOAK_RATE_MAX:
+        raise Invalid("rate is out of range", context={"rate": rate, "range": f"1 to {SOAK_RATE_MAX} records/s"})
+    place, seed = _place(lab.folder), _seed(lab.seed)
+    plan = Plan(cases=[FULL_LOAD], hold_s=minutes * 60, rate_per_s=rate)
+    setup = setup_for(plan.cases, hosts=lab.hosts)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=face.err, transient=True, disable=not face.err.is_terminal) as bar:
+        task = bar.add_task("full load", total=None)
+
+        def tick(done_s: float, all_s: float) -> None:
+            bar.update(task, completed=done_s, total=all_s)
+
+        outcome = experiment(face, plan, setup, place, seed, resolve_home(lab.home), progress=tick)
+    _finish(face, judge_all([outcome], seed=seed), place / REPORT_FILE)
 
 
 def _report(face: Face, folders: Sequence[Path], out: Path) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from headrace.core.clock import SystemClock
 from headrace.core.errors import Unsupported
-from headrace.guard.lab import disk, fakeclock, groups
+from headrace.guard.lab import disk, fakeclock, groups, stuck
 from headrace.guard.lab.fault import everyone, only
 from headrace.guard.lab.faults import FAULTS
 from headrace.guard.lab.steps import pair
+from tests.waiting import wait_until
 
 HOSTS = ("h1", "h2", "h3", "h4")
 V1_MOUNTS = "tmpfs /sys/fs/cgroup tmpfs rw 0 0\ncgroup /sys/fs/cgroup/cpu cgroup rw,relatime,cpu 0 0\n"
@@ -154,3 +157,52 @@ def test_only_the_wall_clock_is_bent(tmp_path: Path) -> None:
         wall, boot, monotonic = (float(word) for word in process.stdout.readline().split())
     assert wall - monotonic == pytest.approx(3600, abs=1)
     assert boot == pytest.approx(monotonic, abs=0.1)
+
+
+def test_one_thread_stands_still_and_its_process_goes_on() -> None:
+    """Held until the process is killed, which is then gone, and its holder with it."""
+    if lacking := stuck.missing():
+        pytest.skip(lacking)
+    words = (
+        "import ctypes, sys, threading\n"
+        "beats = 0\n"
+        "def run():\n"
+        "    global beats\n"
+        "    ctypes.CDLL(None).prctl(15, b'user code', 0, 0, 0)\n"
+        "    while True:\n"
+        "        threading.Event().wait(0.001)\n"
+        "        beats += 1\n"
+        "threading.Thread(target=run, daemon=True).start()\n"
+        "for line in sys.stdin: print(beats, flush=True)\n"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", words], text=True, **pipes) as process:
+
+        def ask() -> int:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
+            return int(process.stdout.readline())
+
+        wait_until(lambda: ask() > 10, timeout_s=10, what="a thread that beats")
+        hold = [sys.executable, "-m", "headrace.guard.lab.stuck", str(process.pid), "user code"]
+        with subprocess.Popen(hold, stdout=subprocess.PIPE, text=True) as holder:
+            assert holder.stdout is not None
+            assert int(holder.stdout.readline()) != process.pid
+            beats = ask()
+            SystemClock().sleep(0.3)
+            assert ask() == beats
+            process.kill()
+            process.wait(10)
+            assert holder.wait(10) == 0
+
+
+def test_a_thread_that_there_is_not_is_named() -> None:
+    """And nothing is stopped."""
+    if lacking := stuck.missing():
+        pytest.skip(lacking)
+    hold = [sys.executable, "-m", "headrace.guard.lab.stuck", str(os.getpid()), "nobody's"]
+    ended = subprocess.run(hold, capture_output=True, text=True, check=False)
+    assert ended.returncode != 0
+    assert "no such thread" in ended.stderr

@@ -35,6 +35,7 @@ SETTLE_S = 3.0
 # Flink forgets a job's failures when it has run for `reset-backoff-threshold` (30 s in the profile). Sooner, each injection waits half as long again as the one
 # before: after twenty of them in nine minutes a job stood still for 23 s.
 CALM_S = 32.0
+FILL_BYTES_PER_S = 4 << 20  # at which a job on two cores that Kafka shares takes in what it holds; patience, no promise
 STOCK_JOB = {
     "execution.checkpointing.mode": "EXACTLY_ONCE",
     "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
@@ -42,7 +43,12 @@ STOCK_JOB = {
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What to run: faults by name, in this order, `repeats` times each."""
+    """What to run: faults by name, in this order, `repeats` times each.
+
+    Args:
+        hold_s: how long faults last that nothing is lost by; 0 is as each fault says.
+        state_bytes: of keyed state that the job holds besides its counts, about.
+    """
 
     cases: Sequence[str]
     repeats: int = 1
@@ -50,29 +56,44 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     parallelism: int = 4
     checkpoint_interval: str = "1 s"
     job: dict[str, str] = {}
+    hold_s: float = 0.0
+    state_bytes: int = 0
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """All timelines of an experiment, and its books; `stopped` says why it ended before its last fault, if it did."""
+    """All timelines of an experiment, and its books; `stopped` says why it ended before its last fault, if it did.
+
+    `state_bytes` is the size of the job's checkpoint before the first fault, as Flink counts it.
+    """
 
     timelines: tuple[Timeline, ...]
     books: Books
     stopped: str = ""
+    state_bytes: int = 0
 
 
 class Experiment:
     """A job on a lab's cluster, to which faults are done."""
 
     def __init__(
-        self, lab: LabCluster, plan: Plan, *, clock: Clock, random: Random, report: Callable[[Timeline], None]
+        self,
+        lab: LabCluster,
+        plan: Plan,
+        *,
+        clock: Clock,
+        random: Random,
+        report: Callable[[Timeline], None],
+        progress: Callable[[float, float], None] = lambda _done_s, _all_s: None,
     ) -> None:
         self._lab = lab
         self._plan = plan
         self._clock = clock
         self._random = random
         self._report = report
-        self._workload = Workload(lab.kafka, rate_per_s=plan.rate_per_s, clock=clock)
+        self._progress = progress
+        self._workload = Workload(lab.kafka, rate_per_s=plan.rate_per_s, clock=clock, state_bytes=plan.state_bytes)
         self._job_id = ""
+        self._state_bytes = 0
 
     def run(self) -> Outcome:
         """Submit the job, do all faults, balance the books; after a fault that is never recovered from no other one is done.
@@ -87,12 +108,13 @@ class Experiment:
         try:
             with self._lab.rest() as rest:
                 self._submit()
-                self._wait_steady(rest)
+                self._wait_steady(rest, patience_s=PATIENCE_S + self._plan.state_bytes / FILL_BYTES_PER_S)
+                self._state_bytes = self._checkpoint_bytes(rest)
                 stopped = self._inject_all(rest, timelines)
             books = self._workload.balance()
         finally:
             self._workload.stop()
-        return Outcome(timelines=tuple(timelines), books=books, stopped=stopped)
+        return Outcome(timelines=tuple(timelines), books=books, stopped=stopped, state_bytes=self._state_bytes)
 
     def _inject_all(self, rest: FlinkRest, timelines: list[Timeline]) -> str:
         """Do all faults, and be steady after each; returns why that ended early, or nothing."""
@@ -129,14 +151,16 @@ class Experiment:
         with DriverClient(self._lab.home.driver_socket) as driver:
             self._job_id = driver.submit(request).job_id
 
-    def _wait_steady(self, rest: FlinkRest) -> None:
+    def _wait_steady(self, rest: FlinkRest, *, patience_s: float = PATIENCE_S) -> None:
         """All TaskManagers there and warm, all tasks running, output fresh, a checkpoint since."""
         self._lab.wait_task_managers(len(self._lab.hosts))
         self._until(self._lab.has_standby, "a JobManager to stand by")
         self._until(self._lab.is_warm, "spares to be warm")
         since_ms = self._clock.now_ms()
         self._until(
-            lambda: self._workload.caught_up_at_ms(since_ms, delay_ms=STEADY_DELAY_MS) is not None, "fresh output"
+            lambda: self._workload.caught_up_at_ms(since_ms, delay_ms=STEADY_DELAY_MS) is not None,
+            "fresh output",
+            patience_s=patience_s,
         )
         since_ms = self._clock.now_ms()
         self._until(lambda: self._checkpointed(rest, since_ms), "a checkpoint")
@@ -158,13 +182,16 @@ class Experiment:
         log.warning("fault_injected", case=fault.name, host=run.host)
         try:
             if fault.recovers:
-                self._clock.sleep(fault.hold_s)  # the job runs on at first: what it has to recover from comes later
+                self._hold(fault)  # the job runs on at first: what it has to recover from comes later
             since_ms = run.injected_ms if fault.lost else self._clock.now_ms()
             if fault.lost or fault.recovers:
                 self._until(lambda: self._recovered(run, rest, since_ms) is not None, f"recovery from {fault.name}")
             self._wait_signs(run)
             # Recovered jobs are watched on for a second restart that a bad verdict would cause.
-            self._clock.sleep(AFTER_S if fault.lost or fault.recovers else fault.hold_s)
+            if fault.lost or fault.recovers:
+                self._clock.sleep(AFTER_S)
+            else:
+                self._hold(fault)
         finally:
             run.end(self._clock.now_ms())
             fault.undo(self._lab, run.host)
@@ -175,6 +202,14 @@ class Experiment:
             lambda: self._workload.caught_up_at_ms(since_ms, delay_ms=STEADY_DELAY_MS) is not None, "catching up"
         )
         return self._timeline(run, rest)
+
+    def _hold(self, fault: Fault) -> None:
+        """Let a fault last."""
+        hold_s = self._plan.hold_s or fault.hold_s
+        begun_s = self._clock.monotonic_s()
+        while (done_s := self._clock.monotonic_s() - begun_s) < hold_s:
+            self._progress(done_s, hold_s)
+            self._clock.sleep(min(1.0, hold_s - done_s))
 
     def _wait_signs(self, run: _Injection) -> None:
         """Until all signs were told, or for a while: one that is missing is judged, and is no reason to end."""
@@ -269,19 +304,23 @@ class Experiment:
             return False
         return latest is not None and latest.triggered_at_ms >= since_ms
 
+    def _checkpoint_bytes(self, rest: FlinkRest) -> int:
+        latest = rest.checkpoints(self._job_id).latest.completed
+        return latest.state_bytes if latest is not None else 0
+
     def _all_running_ms(self, rest: FlinkRest) -> int | None:
         times = [
             at_ms for vertex in rest.job(self._job_id).vertices for at_ms in rest.running_since(self._job_id, vertex.id)
         ]
         return max(times) if times and min(times) > 0 else None
 
-    def _until(self, done: Callable[[], bool], what: str) -> None:
-        deadline = self._clock.monotonic_s() + PATIENCE_S
+    def _until(self, done: Callable[[], bool], what: str, *, patience_s: float = PATIENCE_S) -> None:
+        deadline = self._clock.monotonic_s() + patience_s
         while not done():
             if self._clock.monotonic_s() > deadline:
                 raise Unavailable(
                     "lab waited in vain",
-                    context={"for": what, "timeout_s": PATIENCE_S, "job": self._situation()},
+                    context={"for": what, "timeout_s": patience_s, "job": self._situation()},
                     hint=f"look at the logs in {self._lab.home.logs}",
                 )
             self._clock.sleep(POLL_S)

@@ -1,4 +1,4 @@
-"""What a fault of the lab is; the tables are in `faults` (processes and network), `failover_faults`, `disk`, `clocks`, `starve` and `steps`."""
+"""What a fault of the lab is; the tables are in `faults` (processes and network), `failover_faults`, `disk_faults`, `clocks`, `starve`, `load`, `stuck` and `steps`."""
 
 from __future__ import annotations
 

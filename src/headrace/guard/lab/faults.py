@@ -12,8 +12,10 @@ from headrace.guard.lab.cluster import WITNESSES, LabCluster
 from headrace.guard.lab.disk_faults import DISK_FAULTS
 from headrace.guard.lab.failover_faults import FAILOVER_FAULTS
 from headrace.guard.lab.fault import Act, Fault
+from headrace.guard.lab.load import LOAD_FAULTS
 from headrace.guard.lab.starve import STARVE_FAULTS
 from headrace.guard.lab.steps import STEP_FAULTS
+from headrace.guard.lab.stuck import STUCK_FAULTS
 
 LATENCY_MS, JITTER_MS = 200.0, 100.0  # of a round trip
 
@@ -139,5 +141,14 @@ HOST_FAULTS = (
 )
 FAULTS = {
     fault.name: fault
-    for fault in (*HOST_FAULTS, *STEP_FAULTS, *STARVE_FAULTS, *DISK_FAULTS, *CLOCK_FAULTS, *FAILOVER_FAULTS)
+    for fault in (
+        *HOST_FAULTS,
+        *STEP_FAULTS,
+        *STUCK_FAULTS,
+        *LOAD_FAULTS,
+        *STARVE_FAULTS,
+        *DISK_FAULTS,
+        *CLOCK_FAULTS,
+        *FAILOVER_FAULTS,
+    )
 }

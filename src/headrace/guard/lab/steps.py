@@ -18,6 +18,7 @@ FLAP_RESTARTS_MAX = 2
 MASS_S = 3.0
 VERDICT_PATIENCE_S = 30.0
 DEAF_S = 10.0
+HOLE_S = 25.0  # Kafka's clients give up a request after 30 s
 HEARTBEATS_S = 30.0  # the profile's heartbeat.timeout is 20 s, and the job restarts after it
 
 
@@ -81,6 +82,11 @@ def _part_from_job_manager(lab: LabCluster, host: str) -> None:
 
 def _part_from_kafka(lab: LabCluster, host: str) -> None:
     lab.network.drop_tcp(host, lab.network.gateway, port=_kafka_port(lab))
+
+
+def _part_all_from_kafka(lab: LabCluster, _: str) -> None:
+    for host in lab.hosts:
+        _part_from_kafka(lab, host)
 
 
 def _kafka_port(lab: LabCluster) -> int:
@@ -158,6 +164,16 @@ STEP_FAULTS = (
         "packets between the host and Kafka vanish for 10 s: sources are deaf, sinks wait",
         DEAF_S,
         plan="F19",
+    ),
+    Fault(
+        "kafka_hole",
+        False,
+        _part_all_from_kafka,
+        _heal_all,
+        "packets between all hosts and Kafka vanish for 25 s: nothing restarts over it",
+        HOLE_S,
+        hits=everyone,
+        plan="F22",
     ),
     Fault(
         "observer_lost_too",

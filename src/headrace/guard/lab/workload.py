@@ -7,6 +7,7 @@ when data flows, one only what is committed, whose books must balance: each numb
 
 from __future__ import annotations
 
+import base64
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -19,16 +20,27 @@ from confluent_kafka.cimpl import NewTopic
 from headrace.connectors.kafka import CLIENT, TRANSACTION
 from headrace.core.clock import Clock
 from headrace.core.errors import Unavailable
+from headrace.core.rand import seeded
 from headrace.flink.protocol import Script, Submit, TableDef
 
 KEYS = 64
 PARTITIONS = 4
 INPUT, OUTPUT = "lab-in", "lab-out"
 POLL_S = 0.05
+FILL_SEED = 2
 DRAIN_S = 90.0
 RECENT_S = 120  # seconds of arrivals kept for timelines
 _SOURCE = """CREATE TABLE lab_in (id BIGINT, k INT, at_ms BIGINT, pt AS PROCTIME()) WITH ('connector' = 'kafka')"""
 _SINK = """CREATE TABLE lab_out (id BIGINT, k INT, n BIGINT, at_ms BIGINT) WITH ('connector' = 'kafka')"""
+# The greatest of all values of a key is state of a key; what it is decides on nothing, but has to be known for a row's `size`.
+_STATE_SOURCE = """CREATE TABLE lab_in (id BIGINT, k INT, at_ms BIGINT, pad STRING, pt AS PROCTIME()) WITH ('connector' = 'kafka')"""
+_STATE_SINK = (
+    """CREATE TABLE lab_out (id BIGINT, k INT, n BIGINT, at_ms BIGINT, size INT) WITH ('connector' = 'kafka')"""
+)
+_STATE_SCRIPT = """INSERT INTO lab_out SELECT id, k, n, at_ms, CHAR_LENGTH(largest) FROM (
+  SELECT id, k, at_ms, COUNT(*) OVER w AS n, MAX(pad) OVER w AS largest FROM lab_in
+  WINDOW w AS (PARTITION BY k ORDER BY pt ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)) WHERE id >= 0"""
+PAD_BYTES = 1024  # of a key's state, in a workload with much of it
 _SCRIPT = """INSERT INTO lab_out SELECT id, k, COUNT(*) OVER (
   PARTITION BY k ORDER BY pt ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW), at_ms FROM lab_in"""
 
@@ -54,9 +66,10 @@ class Books(msgspec.Struct, frozen=True, kw_only=True):
 class Workload:
     """Producer, job and consumers of one run."""
 
-    def __init__(self, kafka: str, *, rate_per_s: int, clock: Clock) -> None:
+    def __init__(self, kafka: str, *, rate_per_s: int, clock: Clock, state_bytes: int = 0) -> None:
         self._kafka = kafka
         self._rate = rate_per_s
+        self._state_bytes = state_bytes
         self._clock = clock
         self._stop_producing = threading.Event()
         self._stop = threading.Event()
@@ -72,6 +85,23 @@ class Workload:
         admin = AdminClient({"bootstrap.servers": self._kafka})
         for future in admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in (INPUT, OUTPUT)]).values():
             future.result(30)
+        self._fill()
+
+    def _fill(self) -> None:
+        """Write what the job will hold besides its counts: a record of a key of its own for each `PAD_BYTES`, negative numbers, of which no row comes out."""
+        producer = Producer({"bootstrap.servers": self._kafka, "linger.ms": 50, "enable.idempotence": True})
+        random = seeded(FILL_SEED)
+        for number in range(self._state_bytes // PAD_BYTES):
+            key = KEYS + number
+            pad = base64.b64encode(random.randbytes(PAD_BYTES * 3 // 4)).decode("ascii")
+            value = msgspec.json.encode({"id": -1 - number, "k": key, "at_ms": 0, "pad": pad})
+            while True:
+                try:
+                    producer.produce(INPUT, value, partition=key % PARTITIONS)
+                    break
+                except BufferError:
+                    producer.poll(POLL_S)
+        _flush(producer)
 
     def submit_request(self, cluster: str, *, parallelism: int, config: dict[str, str], run: str) -> Submit:
         """The job as a request to the driver."""
@@ -85,11 +115,11 @@ class Workload:
             **TRANSACTION,
         }
         tables = (
-            TableDef(name="lab_in", ddl=_SOURCE, options=source),
-            TableDef(name="lab_out", ddl=_SINK, options=sink),
+            TableDef(name="lab_in", ddl=_STATE_SOURCE if self._state_bytes else _SOURCE, options=source),
+            TableDef(name="lab_out", ddl=_STATE_SINK if self._state_bytes else _SINK, options=sink),
         )
         return Submit(
-            script=Script(_SCRIPT),
+            script=Script(_STATE_SCRIPT if self._state_bytes else _SCRIPT),
             tables=tables,
             config={**config, "parallelism.default": str(parallelism)},
             job_name="lab",
@@ -172,9 +202,7 @@ class Workload:
                 self._produced = number + 1
             producer.poll(0)
             self._clock.sleep(0.01)
-        left = producer.flush(30)
-        if left:
-            raise Unavailable("records of the lab were not acknowledged", context={"count": left})
+        _flush(producer)
 
     def _read(self, isolation: str, take: Callable[[Row, int], None]) -> None:
         consumer = Consumer(
@@ -209,6 +237,12 @@ class Workload:
         with self._lock:
             self._committed[row.id] += 1
             self._counts[row.k].append(row.n)
+
+
+def _flush(producer: Producer) -> None:
+    left = producer.flush(30)
+    if left:
+        raise Unavailable("records of the lab were not acknowledged", context={"count": left})
 
 
 def longest_gap_ms(arrivals_ms: Iterable[int], since_ms: int) -> int:
