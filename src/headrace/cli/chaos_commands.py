@@ -162,11 +162,12 @@ def setup_for(names: Sequence[str], *, hosts: int, stock: bool = False) -> LabSe
 
 
 def split_cases(names: Sequence[str]) -> list[list[str]]:
-    """Cases that can share a cluster: those that need disks, clocks or JobManagers of their own are kept apart from the others, in order."""
-    groups: dict[tuple[bool, bool, bool], list[str]] = {}
+    """Cases that can share a cluster: those that need disks, clocks, JobManagers or a cluster of their own are kept apart from the others, in order."""
+    groups: dict[tuple[bool, bool, bool, str], list[str]] = {}
     for name in names:
         fault = FAULTS[name]
-        groups.setdefault((fault.disks, fault.clocks, fault.failover), []).append(name)
+        own = name if fault.fresh else ""
+        groups.setdefault((fault.disks, fault.clocks, fault.failover, own), []).append(name)
     return list(groups.values())
 
 

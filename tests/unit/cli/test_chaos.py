@@ -17,8 +17,9 @@ def test_faults_of_disks_and_clocks_bring_their_cluster() -> None:
 
 def test_the_matrix_shares_clusters_between_faults_of_one_kind() -> None:
     """In the order of the table."""
-    names = ["host_dead", "disk_full", "agent_clock_back", "loss_40", "disk_slow"]
-    assert split_cases(names) == [["host_dead", "loss_40"], ["disk_full", "disk_slow"], ["agent_clock_back"]]
+    names = ["host_dead", "disk_full", "agent_clock_back", "flapping", "loss_40", "disk_slow"]
+    groups = [["host_dead", "loss_40"], ["disk_full", "disk_slow"], ["agent_clock_back"], ["flapping"]]
+    assert split_cases(names) == groups
 
 
 def test_a_fault_that_there_is_not_is_refused_with_the_nearest() -> None:

@@ -45,6 +45,7 @@ class Fault(NamedTuple):
         clocks: agents and observers need a wall clock of their own (`LabSetup.clocks`).
         reboots: undoing it stops the host, as a person would; what Hawk and the job make of that is not judged.
         failover: needs several JobManagers (`LabSetup.failover`).
+        fresh: needs a cluster in which nobody was convicted before: no more hosts are blocked at a time than may be.
         leader: the victim is the host whose JobManager leads; otherwise one that runs tasks.
         plan: number in the plan of cases (F1 to F22 of the issue).
     """
@@ -64,6 +65,7 @@ class Fault(NamedTuple):
     clocks: bool = False
     reboots: bool = False
     failover: bool = False
+    fresh: bool = False
     leader: bool = False
     plan: str = ""
 

@@ -239,6 +239,7 @@ STEP_FAULTS = (
         "the host is cut off for 2.5 s every 5 s, for two minutes",
         restarts_max=FLAP_RESTARTS_MAX,
         signs=("host_blocked:{host}",),
+        fresh=True,
         plan="F21",
     ),
 )
