@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -168,6 +169,7 @@ def main() -> int:
     )
     parser.add_argument("--parts", type=Path, help="file of injections that this run adds to, and counts")
     chosen = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that a lab takes its hosts along
     try:
         network.check()
     except HeadraceError as error:

@@ -164,6 +164,10 @@ class Experiment:
             "fresh output",
             patience_s=patience_s,
         )
+        # Of all keys: a partition that has much to fill up with is behind the others.
+        self._until(
+            lambda: self._workload.flowing_at_ms(since_ms) is not None, "output of all keys", patience_s=patience_s
+        )
         since_ms = self._clock.now_ms()
         self._until(lambda: self._checkpointed(rest, since_ms), "a checkpoint")
         self._until(lambda: not self._lab.setup.disks or not self._gray(), "hosts to be well")
