@@ -218,9 +218,9 @@ class Experiment:
             self._clock.sleep(min(1.0, hold_s - done_s))
 
     def _wait_signs(self, run: _Injection) -> None:
-        """Until all signs were told, or for a while: one that is missing is judged, and is no reason to end."""
+        """Until all verdicts were given and signs told, or for a while: one that is missing is judged, and is no reason to end."""
         deadline = self._clock.monotonic_s() + SIGNS_PATIENCE_S
-        while run.missing_signs() and self._clock.monotonic_s() < deadline:
+        while run.is_missing_something() and self._clock.monotonic_s() < deadline:
             self._clock.sleep(POLL_S)
 
     def _timeline(self, run: _Injection, rest: FlinkRest) -> Timeline:
@@ -362,10 +362,12 @@ class _Injection:
         """What all observers told since it began."""
         return [event for path, offset in self._offsets.items() for event in read_events(path, offset=offset)]
 
-    def missing_signs(self) -> list[str]:
-        """What has to be told, and was not yet."""
-        told = find_signs(self.events())
-        return [sign for sign in self.fault.signs_of(self.host) if not has_sign(told, sign)]
+    def is_missing_something(self) -> bool:
+        """Whether something has to be told, a verdict or another sign, and was not yet."""
+        events = self.events()
+        told, named = find_signs(events), {name.split("/")[0] for name in convicted(events)}
+        lost = self.hosts if self.fault.lost else ()
+        return not all(has_sign(told, sign) for sign in self.fault.signs_of(self.host)) or not named.issuperset(lost)
 
     def end(self, now_ms: int) -> None:
         """The fault is about to be undone."""
