@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.waiting import wait_until
 
 from headrace.core.clock import SystemClock
 from headrace.core.errors import Unsupported
@@ -15,7 +16,6 @@ from headrace.guard.lab import disk, fakeclock, groups, stuck
 from headrace.guard.lab.fault import everyone, only
 from headrace.guard.lab.faults import FAULTS
 from headrace.guard.lab.steps import pair
-from tests.waiting import wait_until
 
 HOSTS = ("h1", "h2", "h3", "h4")
 V1_MOUNTS = "tmpfs /sys/fs/cgroup tmpfs rw 0 0\ncgroup /sys/fs/cgroup/cpu cgroup rw,relatime,cpu 0 0\n"
