@@ -1,6 +1,7 @@
 """The demo, phase by phase: what happens when, and what is looked at meanwhile.
 
     bring up    stack, tables, pipelines (the commands a user would type)
+    recover     only after an earlier run in the same folder: until what its fault has moved is given back
     calm        the crowd grows to its size; weights must not move
     degrade     CDN A crawls: sessions on it play their recorded stalls; the scheduler moves them away
     kill        the TaskManager that runs the jobs dies (SIGKILL)
@@ -25,13 +26,14 @@ import httpx
 import msgspec
 
 from headrace.cli.demo.clips import ClipLibrary
-from headrace.cli.demo.observe import JobHealth, Loop, ReadableMinutes
+from headrace.cli.demo.observe import JobHealth, Loop, ReadableMinutes, WeightWatch
 from headrace.cli.demo.replay import Crowd
 from headrace.cli.demo.replayer import Replayer
 from headrace.core.clock import Clock
 from headrace.core.errors import Unavailable
 from headrace.core.home import Endpoints, Home
 from headrace.core.rand import Random
+from headrace.serve.olap_client import OlapClient
 from headrace.stack.client import ask
 from headrace.stack.messages import Request
 
@@ -43,6 +45,7 @@ TICK_S = 0.5
 WARM_S = 30.0  # just deployed jobs run cold code; a minute is judged when it ends after this
 JUDGE_S = 12.0  # and so long before the TaskManager dies: watermark delay, the promised 3 s, and some
 SUMMED_S = 70.0  # the minute after that one must end 10 s before the traffic does: the first sessions are summed up and silent then
+RECOVER_MAX_S = 240.0  # what a failed CDN has lost is given back within two minutes
 SETTLE_S = 45.0  # how long past its end a run goes on for jobs that are not back yet
 
 
@@ -60,6 +63,7 @@ class DemoRun:
 
     started_ms: int = 0
     full_ms: int = 0
+    calm_ms: int = 0
     degraded_ms: int = 0
     hit: int = 0
     killed_ms: int = 0
@@ -121,6 +125,7 @@ class Conductor:
         )
         self.minutes = ReadableMinutes(endpoints.olap, clock, since_ms=clock.now_ms())
         self.health = JobHealth(endpoints.flink, clock)
+        self.weights = WeightWatch(OlapClient(endpoints.olap), clock)
         self._home, self._endpoints, self._clock = home, endpoints, clock
 
     def play(self, say: Callable[[str], None]) -> DemoRun:
@@ -132,6 +137,8 @@ class Conductor:
         traffic = threading.Thread(target=lambda: asyncio.run(self.replayer.run()), daemon=True)
         with Loop(self._clock, self.minutes.step), Loop(self._clock, self.health.step):
             traffic.start()
+            self._recover(say)
+            run.calm_ms = self._clock.now_ms()
             self._phase("calm", f"{self.plan.sessions} sessions over CDN A and B", say)
             self._wait(self.plan.seconds * CALM_SHARE)
             self._degrade(say)
@@ -144,6 +151,19 @@ class Conductor:
             run.ended_ms = self._clock.now_ms()
             self._phase("drain", "traffic ended", say)
         return run
+
+    def _recover(self, say: Callable[[str], None]) -> None:
+        """Let the crowd flow until weights stand still, when an earlier run has left them moved."""
+        if not self.weights.are_away():
+            return
+        self._phase("recover", "an earlier run's fault is being given back", say)
+        deadline = self._clock.monotonic_s() + RECOVER_MAX_S
+        while self._clock.monotonic_s() < deadline:
+            self._note_full()
+            if self.run_facts.full_ms and self.weights.stand_still(since_ms=self.run_facts.full_ms):
+                return
+            self._clock.sleep(TICK_S)
+        say("weights still move; going on")
 
     def _degrade(self, say: Callable[[str], None]) -> None:
         run = self.run_facts
@@ -164,12 +184,14 @@ class Conductor:
         return str(min(found, key=lambda row: row["freeSlots"] - row["slotsNumber"])["id"])
 
     def _wait(self, until_s: float) -> None:
-        """Wait until that many seconds of the run have passed, noting when the crowd is full."""
-        run = self.run_facts
-        while self._clock.now_ms() < run.started_ms + until_s * 1000:
-            if not run.full_ms and len(self.crowd.alive) >= self.plan.sessions:
-                run.full_ms = self._clock.now_ms()
+        """Wait until that many seconds since calm began have passed, noting when the crowd is full."""
+        while self._clock.now_ms() < self.run_facts.calm_ms + until_s * 1000:
+            self._note_full()
             self._clock.sleep(TICK_S)
+
+    def _note_full(self) -> None:
+        if not self.run_facts.full_ms and len(self.crowd.alive) >= self.plan.sessions:
+            self.run_facts.full_ms = self._clock.now_ms()
 
     def _wait_recovered(self, say: Callable[[str], None]) -> None:
         run = self.run_facts

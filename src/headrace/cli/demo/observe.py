@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -20,6 +20,8 @@ from headrace.serve.olap_client import OlapClient
 
 POLL_S = 0.25
 MINUTE_MS = 60_000
+STILL_MAX = 0.005  # of weight: what rounding and noise move
+STILL_S = 20.0  # a failed CDN is given back in steps some 7 s apart
 
 
 class Loop:
@@ -78,6 +80,51 @@ class ReadableMinutes:
         return [
             (at - end) / 1000 - watermark_delay_s for end, at in sorted(ends.items()) if ended[0] <= end <= ended[1]
         ]
+
+
+class WeightWatch:
+    """Where the CDN scheduler's weights stand, by cell, and since when they have not moved."""
+
+    def __init__(self, olap: OlapClient, clock: Clock) -> None:
+        self._olap, self._clock = olap, clock
+        self._seen: dict[str, dict[str, float]] = {}
+        self._moved_ms = 0
+
+    def are_away(self) -> bool:
+        """Whether some cell's newest weights are not those that it began with; False where nothing was decided yet."""
+        rows = self._ask("argMin(weights, ts_ms) AS first, argMax(weights, ts_ms) AS newest", since_ms=0)
+        return any(movement(row["first"], row["newest"]) > STILL_MAX for row in rows.values())
+
+    def stand_still(self, *, since_ms: int) -> bool:
+        """Whether no weight has moved for `STILL_S`, as far as decisions since then tell; has to be asked again and again."""
+        now_ms = self._clock.now_ms()
+        newest = {
+            cell: row["newest"]
+            for cell, row in self._ask("argMax(weights, ts_ms) AS newest", since_ms=since_ms).items()
+        }
+        if any(movement(self._seen.get(cell, {}), weights) > STILL_MAX for cell, weights in newest.items()):
+            self._seen, self._moved_ms = newest, now_ms
+        return bool(newest) and now_ms - max(self._moved_ms, since_ms) >= STILL_S * 1000
+
+    def _ask(self, what: str, *, since_ms: int) -> dict[str, dict[str, dict[str, float]]]:
+        sql = f"SELECT region, isp, {what} FROM decision_log WHERE ts_ms >= {{since:Int64}} GROUP BY region, isp"
+        try:
+            rows = self._olap.query(sql, params={"since": since_ms})
+        except HeadraceError:
+            return {}
+        return {
+            f"{row['region']}|{row['isp']}": {
+                name: msgspec.json.decode(row[name], type=dict[str, float])
+                for name in ("first", "newest")
+                if name in row
+            }
+            for row in rows
+        }
+
+
+def movement(before: Mapping[str, float], after: Mapping[str, float]) -> float:
+    """The most that any CDN's weight differs by. Pure."""
+    return max((abs(before.get(cdn, 0.0) - after.get(cdn, 0.0)) for cdn in {*before, *after}), default=0.0)
 
 
 class JobHealth:

@@ -121,7 +121,7 @@ class Inspector:
         rows = self._olap.query(sql, params={"a": run.started_ms, "b": run.ended_ms})
         calm: dict[str, list[dict[str, float]]] = {}
         for row in rows:
-            if (run.full_ms or run.started_ms) + RAMP_S * 1000 <= int(row["ts_ms"]) < run.degraded_ms:
+            if max(run.calm_ms, (run.full_ms or run.started_ms) + RAMP_S * 1000) <= int(row["ts_ms"]) < run.degraded_ms:
                 calm.setdefault(_cell(row), []).append(msgspec.json.decode(row["weights"]))
         worst = max((g.judge_calm(weights) for weights in calm.values()), key=_badness, default=g.judge_calm([]))
         return [worst, g.judge_decision_latency(self._latencies(rows))]
@@ -220,6 +220,7 @@ class Inspector:
             "steering_polls": counts.polls,
             "steering_polls_failed": counts.polls_failed,
             "sessions_on_the_degraded_cdn": run.hit,
+            "recovered_from_an_earlier_run_s": round((run.calm_ms - run.started_ms) / 1000, 1),
             "traffic_s": round((run.ended_ms - run.started_ms) / 1000, 1),
         }
         return details | {
