@@ -6,7 +6,8 @@ printed seed. Then a cluster with two JobManagers on hosts of their own and thre
 (`jobmanager_dead`). Then the same clusters without Hawk and with Flink's own defaults, fewer times, since each takes a minute. Needs
 root and iptables. Times are seconds; the phases are those of docs/concepts/hawk.md.
 
-With --state-gb the job holds that much keyed state besides, in the product's own backend; those injections are reported apart.
+With --state-gb the job holds that much keyed state besides, in the product's own backend; with --set Flink has another setting. Those injections are
+reported apart.
 
 All of it takes hours. With --parts the file keeps every injection, and what is printed is over all that it holds, so that the bench can be
 run in pieces: give each its own --seed.
@@ -44,12 +45,19 @@ GB = 1_000_000_000
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
-    """The injections of one cluster: whether it had Flink's defaults and no Hawk, the seed of victims and moments, what came of it, how much state its job held."""
+    """The injections of one cluster: whether it had Flink's defaults and no Hawk, the seed of victims and moments, what came of it, how much state its job held, settings of Flink besides the profile."""
 
     stock: bool
     seed: int
     outcome: Outcome
     state_gb: float = 0.0
+    settings: dict[str, str] = {}
+
+    @property
+    def variant(self) -> str:
+        """What is not as it is shipped, or nothing; variants are reported apart."""
+        state = [f"state_{self.state_gb:g}_gb"] if self.state_gb else []
+        return " ".join((*state, *(f"{key}={value}" for key, value in self.settings.items())))
 
     @property
     def failover(self) -> bool:
@@ -72,7 +80,7 @@ def measure(setup: LabSetup, cases: Sequence[str], repeats: int, seed: int, stat
     shutil.rmtree(folder)
     if outcome.stopped:
         print(outcome.stopped, file=sys.stderr)
-    return Part(stock=setup.stock, seed=seed, outcome=outcome, state_gb=state_gb)
+    return Part(stock=setup.stock, seed=seed, outcome=outcome, state_gb=state_gb, settings=setup.settings)
 
 
 def by_case(timelines: Sequence[Timeline]) -> dict[str, dict[str, dict[str, float]]]:
@@ -109,17 +117,17 @@ def describe(parts: Sequence[Part]) -> dict[str, object]:
 
 def total(parts: Sequence[Part]) -> dict[str, object]:
     """All of the result."""
-    small = [part for part in parts if not part.state_gb]
-    ours, stock = ([part for part in small if part.stock is kind] for kind in (False, True))
+    shipped = [part for part in parts if not part.variant]
+    ours, stock = ([part for part in shipped if part.stock is kind] for kind in (False, True))
     result: dict[str, object] = {"seeds": sorted({part.seed for part in parts}), **describe(ours)}
     timelines = [timeline for part in parts if not part.stock for timeline in part.outcome.timelines]
     result["zombie_cpu_ms_max"] = max((each.zombie_cpu_ms or 0 for each in timelines), default=0)
     if stock:
         result["stock"] = describe(stock)
-    for state_gb in sorted({part.state_gb for part in parts if part.state_gb}):
-        alike = [part for part in parts if part.state_gb == state_gb]
+    for variant in sorted({part.variant for part in parts if part.variant}):
+        alike = [part for part in parts if part.variant == variant]
         checkpoint_bytes = [part.outcome.state_bytes for part in alike]
-        result[f"state_{state_gb:g}_gb"] = {"checkpoint_bytes": checkpoint_bytes, **describe(alike)}
+        result[variant] = {"checkpoint_bytes": checkpoint_bytes, **describe(alike)}
     return result
 
 
@@ -136,8 +144,9 @@ def choose(chosen: argparse.Namespace) -> list[tuple[LabSetup, Sequence[str], in
     stock_repeats = chosen.stock_only * chosen.repeats or (QUICK_STOCK_REPEATS if chosen.quick else STOCK_REPEATS)
     cases = chosen.cases.split(",")
     stock_cases = [case for case in cases if case in STOCK_CASES]
-    if chosen.state_gb:
-        return [(LabSetup(warm=True), cases, repeats)]
+    if chosen.state_gb or chosen.settings:
+        settings = dict(word.split("=", 1) for word in chosen.settings)
+        return [(LabSetup(warm=True, settings=settings), cases, repeats)]
     plans: list[tuple[LabSetup, Sequence[str], int]] = []
     for stock, times, faults in ((False, repeats, cases), (True, stock_repeats, stock_cases)):
         if (chosen.no_stock and stock) or (chosen.stock_only and not stock):
@@ -166,6 +175,14 @@ def main() -> int:
         type=float,
         default=0.0,
         help="of keyed state that the job holds; without the JobManager's host and Flink's defaults",
+    )
+    parser.add_argument(
+        "--set",
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="of Flink's, besides the profile; as --state-gb",
     )
     parser.add_argument("--parts", type=Path, help="file of injections that this run adds to, and counts")
     chosen = parser.parse_args()
