@@ -241,7 +241,8 @@ def _soak(face: Face, lab: Lab, minutes: float, rate: int) -> None:
             bar.update(task, completed=done_s, total=all_s)
 
         outcome = experiment(face, plan, setup, place, seed, resolve_home(lab.home), progress=tick)
-    _finish(face, judge_all([outcome], seed=seed), place / REPORT_FILE)
+    # Nobody has asked for another case.
+    _finish(face, msgspec.structs.replace(judge_all([outcome], seed=seed), not_played={}), place / REPORT_FILE)
 
 
 def _report(face: Face, folders: Sequence[Path], out: Path) -> None:

@@ -15,7 +15,7 @@ from headrace.guard.lab.faults import FAULTS
 from headrace.guard.lab.matrix import judge
 from headrace.guard.lab.restart import RestartResult, running_jobs
 from headrace.guard.lab.timeline import Timeline, find_signs
-from headrace.guard.lab.workload import KEYS, Workload
+from headrace.guard.lab.workload import KEYS, Row, Workload
 
 T0 = 1_000_000
 
@@ -65,6 +65,25 @@ def test_what_old_tasks_give_out_after_their_job_managers_end_is_no_recovery() -
     assert workload.flowing_at_ms(T0, arrived_from_ms=T0 + 2000) is None
     workload._arrivals += [(T0 + 2100 + key, T0 + 1000, key) for key in range(KEYS)]
     assert workload.flowing_at_ms(T0, arrived_from_ms=T0 + 2000) == T0 + 2100 + KEYS - 1
+
+
+def test_a_gap_counts_when_its_rows_are_kept_no_more() -> None:
+    """Rows are kept for some minutes, a soak lasts for half an hour; a gap from before the fault does not count."""
+    workload = Workload("127.0.0.1:1", rate_per_s=1, clock=SystemClock())
+
+    def arrive(at_s: int) -> None:
+        workload._arrived(Row(id=at_s, k=0, n=1, at_ms=T0 + 1000 * at_s), T0 + 1000 * at_s)
+
+    for second in (*range(50), *range(80, 100)):
+        arrive(second)
+    workload.watch_gaps(T0 + 99_500)
+    for second in (*range(100, 150), *range(157, 3000)):
+        arrive(second)
+    assert len(workload._arrivals) < 300
+    assert workload.longest_gap_ms(T0 + 99_500) == 8000
+    workload.watch_gaps(T0 + 2_999_500)
+    arrive(3002)
+    assert workload.longest_gap_ms(T0 + 2_999_500) == 2500
 
 
 def test_requests_go_to_the_job_manager_that_lives_when_they_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -183,12 +183,13 @@ class Experiment:
     def _inject(self, fault: Fault, rest: FlinkRest) -> Timeline:
         victim = self._leader() if fault.leader else self._victim(rest)
         run = _Injection(fault, victim, self._lab, fault_ms=self._clock.now_ms())
+        self._workload.watch_gaps(run.fault_ms)
         fault.inject(self._lab, run.host)
         run.injected_ms = self._clock.now_ms()
         log.warning("fault_injected", case=fault.name, host=run.host)
         try:
             if fault.recovers:
-                self._hold(fault)  # the job runs on at first: what it has to recover from comes later
+                self._hold(run)  # the job runs on at first: what it has to recover from comes later
             since_ms = run.injected_ms if fault.lost else self._clock.now_ms()
             if fault.lost or fault.recovers:
                 self._until(lambda: self._recovered(run, rest, since_ms) is not None, f"recovery from {fault.name}")
@@ -197,7 +198,7 @@ class Experiment:
             if fault.lost or fault.recovers:
                 self._clock.sleep(AFTER_S)
             else:
-                self._hold(fault)
+                self._hold(run)
         finally:
             run.end(self._clock.now_ms())
             fault.undo(self._lab, run.host)
@@ -209,13 +210,20 @@ class Experiment:
         )
         return self._timeline(run, rest)
 
-    def _hold(self, fault: Fault) -> None:
-        """Let a fault last."""
-        hold_s = self._plan.hold_s or fault.hold_s
+    def _hold(self, run: _Injection) -> None:
+        """Let a fault last; note meanwhile when output flowed on, since rows are not kept for ever."""
+        hold_s = self._plan.hold_s or run.fault.hold_s
         begun_s = self._clock.monotonic_s()
         while (done_s := self._clock.monotonic_s() - begun_s) < hold_s:
             self._progress(done_s, hold_s)
+            if not run.fault.recovers:
+                self._note_flow(run)
             self._clock.sleep(min(1.0, hold_s - done_s))
+
+    def _note_flow(self, run: _Injection) -> None:
+        run.flowing_ms = run.flowing_ms or self._workload.flowing_at_ms(run.injected_ms)
+        if run.flowing_ms and not run.caught_up_ms:
+            run.caught_up_ms = self._workload.caught_up_at_ms(run.flowing_ms, delay_ms=STEADY_DELAY_MS)
 
     def _wait_signs(self, run: _Injection) -> None:
         """Until all verdicts were given and signs told, or for a while: one that is missing is judged, and is no reason to end."""
@@ -246,7 +254,8 @@ class Experiment:
             restarting_ms=failed[0] if failed else None,
             running_ms=self._all_running_ms(rest) if failed else None,
             flowing_ms=flowing_ms,
-            caught_up_ms=self._workload.caught_up_at_ms(flowing_ms or fault_ms, delay_ms=STEADY_DELAY_MS),
+            caught_up_ms=run.caught_up_ms
+            or self._workload.caught_up_at_ms(flowing_ms or fault_ms, delay_ms=STEADY_DELAY_MS),
             restarts=len(failed),
             zombie_cpu_ms=run.zombie_ms,
             verdicts=convicted(events),
@@ -276,7 +285,7 @@ class Experiment:
         Tasks go on for a while after their JobManager's end, or when it gives them up without reaching them: what they give out is no recovery.
         """
         if not run.fault.leader and not restarted:
-            return self._workload.flowing_at_ms(since_ms)
+            return run.flowing_ms or self._workload.flowing_at_ms(since_ms)
         lacks_leader = run.fault.leader and self._restored_ms(run, rest) is None
         if lacks_leader or (running_ms := self._all_running_ms(rest)) is None:
             return None
@@ -351,6 +360,8 @@ class _Injection:
         self.host = host
         self.hosts = fault.hits(lab.hosts, host)
         self.fault_ms = self.injected_ms = fault_ms
+        self.flowing_ms: int | None = None
+        self.caught_up_ms: int | None = None
         self.zombie = _Zombie(lab.flink_pid(host))
         self.zombie_ms: int | None = None
         self.undone_ms = fault_ms

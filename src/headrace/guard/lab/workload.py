@@ -79,6 +79,9 @@ class Workload:
         self._committed: Counter[int] = Counter()
         self._counts: dict[int, list[int]] = {key: [] for key in range(KEYS)}
         self._arrivals: list[tuple[int, int, int]] = []  # (arrived ms, produced ms, key), uncommitted reads
+        self._watched_ms = 0  # since when gaps count
+        self._dropped_to_ms = 0  # newest row that was dropped from the arrivals
+        self._dropped_gap_ms = 0  # the longest time without a row among those that were dropped
 
     def prepare(self) -> None:
         """Make the topics."""
@@ -171,9 +174,18 @@ class Workload:
         return None
 
     def longest_gap_ms(self, since_ms: int) -> int:
-        """The longest stretch since then in which no row at all came out, up to the newest row."""
+        """The longest stretch since then in which no row at all came out, up to the newest row.
+
+        Rows are kept for a while (`RECENT_S`); what lies before that counts if `watch_gaps` was called by then.
+        """
         with self._lock:
-            return longest_gap_ms((arrived_ms for arrived_ms, _, _ in self._arrivals), since_ms)
+            kept = longest_gap_ms((row[0] for row in self._arrivals), max(since_ms, self._dropped_to_ms))
+            return max(kept, self._dropped_gap_ms) if since_ms < self._dropped_to_ms else kept
+
+    def watch_gaps(self, since_ms: int) -> None:
+        """From now on gaps after `since_ms` count, and none before."""
+        with self._lock:
+            self._watched_ms, self._dropped_gap_ms = since_ms, 0
 
     def balance(self) -> Books:
         """Stop producing, wait until all has come out committed, and count."""
@@ -231,7 +243,11 @@ class Workload:
         with self._lock:
             self._arrivals.append((now_ms, row.at_ms, row.k))
             if len(self._arrivals) > 2 * RECENT_S * self._rate:
-                del self._arrivals[: RECENT_S * self._rate]
+                gone = self._arrivals[: RECENT_S * self._rate]
+                begun_ms = max(self._dropped_to_ms, self._watched_ms or gone[0][0])
+                self._dropped_gap_ms = max(self._dropped_gap_ms, longest_gap_ms((row[0] for row in gone), begun_ms))
+                self._dropped_to_ms = gone[-1][0]
+                del self._arrivals[: len(gone)]
 
     def _book(self, row: Row, _: int) -> None:
         with self._lock:
