@@ -35,3 +35,16 @@ def test_rows_that_are_not_final_on_one_side_count_on_neither() -> None:
     lost = compare(SESSIONS, [stale], recount, until_ms=100_000)
     assert (lost.rows, lost.different) == (1, 1)
     assert "'sid': 'b'" in lost.example
+
+
+def test_rows_of_an_earlier_run_are_left_out() -> None:
+    """On both sides: the stream may have forgotten its open sessions, which the recount joins."""
+    old, new = (
+        {"sid": "a", "session_ms": 0, "last_ms": 1000},
+        {"sid": "b", "session_ms": MINUTE, "last_ms": MINUTE + 10},
+    )
+    split = [{**old, "last_ms": 500}, {"sid": "a", "session_ms": 700, "last_ms": 1000}, new]
+    assert compare(SESSIONS, split, [old, new], until_ms=4 * MINUTE).different == 2
+    found = compare(SESSIONS, split, [old, new], until_ms=4 * MINUTE, since_ms=MINUTE)
+    assert (found.rows, found.different) == (1, 0)
+    assert compare(SESSIONS, split[:2], [old, new], until_ms=4 * MINUTE, since_ms=MINUTE).different == 1

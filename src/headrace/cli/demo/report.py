@@ -18,6 +18,7 @@ from rich.table import Table as Grid
 
 from headrace.cli.demo import guarantees as g
 from headrace.cli.demo.compare import (
+    MINUTE_MS,
     OLAP_NAMES,
     RULES,
     Difference,
@@ -204,6 +205,7 @@ class Inspector:
             streamed,
             read_rows(folder / rule.job / rule.name),
             until_ms=self._until_ms,
+            since_ms=self._run.started_ms - self._run.started_ms % MINUTE_MS,
         )
 
     def _spec(self, job: str) -> JobSpec:
