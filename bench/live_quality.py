@@ -109,7 +109,7 @@ def backlog(
 ) -> dict[str, Any]:
     """Catch up what so many seconds of players left in Kafka while the jobs were stopped; other jobs are stopped meanwhile.
 
-    The rows end now, or begin at `after_ms`, the end of the backlog before: rows older than what the jobs have read are behind their
+    The rows end now, or begin at `after_ms`, the end of what was there before: rows older than what the jobs have read are behind their
     watermark, and cost next to nothing (192,000/s "caught up" before this was seen).
 
     The rate runs from the first row that a job read to the moment at which all of them had read the last; `second_half` from the
@@ -236,7 +236,11 @@ def main() -> int:
             if arguments.only != "freshness":
                 seconds = 480 if arguments.quick else 1200
                 # In this order: a job that is left out of the first would have both backlogs to read in the second.
-                result["backlog_with_cells"] = backlog(home, endpoints, seconds=seconds / 2, jobs=("quality", "cells"))
+                # What flowed for the freshness has been read up to now.
+                after_ms = CLOCK.now_ms() if "freshness" in result else 0
+                result["backlog_with_cells"] = backlog(
+                    home, endpoints, seconds=seconds / 2, jobs=("quality", "cells"), after_ms=after_ms
+                )
                 say(json.dumps(result["backlog_with_cells"]))
                 after_ms = result["backlog_with_cells"]["until_ms"]
                 result["backlog"] = backlog(home, endpoints, seconds=seconds, jobs=("quality",), after_ms=after_ms)
