@@ -138,6 +138,14 @@ def load_parts(path: Path | None) -> list[Part]:
     return [msgspec.json.decode(line, type=Part) for line in path.read_bytes().splitlines()]
 
 
+def read_setting(word: str) -> tuple[str, str]:
+    """Key and value of KEY=VALUE."""
+    key, equals, value = word.partition("=")
+    if not key or not equals:
+        raise argparse.ArgumentTypeError(f"{word!r} is not KEY=VALUE")
+    return key, value
+
+
 def choose(chosen: argparse.Namespace) -> list[tuple[LabSetup, Sequence[str], int]]:
     """The clusters to start, what is done to each and how often."""
     repeats = chosen.repeats or (QUICK_REPEATS if chosen.quick else REPEATS)
@@ -145,8 +153,7 @@ def choose(chosen: argparse.Namespace) -> list[tuple[LabSetup, Sequence[str], in
     cases = chosen.cases.split(",")
     stock_cases = [case for case in cases if case in STOCK_CASES]
     if chosen.state_gb or chosen.settings:
-        settings = dict(word.split("=", 1) for word in chosen.settings)
-        return [(LabSetup(warm=True, settings=settings), cases, repeats)]
+        return [(LabSetup(warm=True, settings=dict(chosen.settings)), cases, repeats)]
     plans: list[tuple[LabSetup, Sequence[str], int]] = []
     for stock, times, faults in ((False, repeats, cases), (True, stock_repeats, stock_cases)):
         if (chosen.no_stock and stock) or (chosen.stock_only and not stock):
@@ -181,11 +188,16 @@ def main() -> int:
         dest="settings",
         action="append",
         default=[],
+        type=read_setting,
         metavar="KEY=VALUE",
         help="of Flink's, besides the profile; as --state-gb",
     )
     parser.add_argument("--parts", type=Path, help="file of injections that this run adds to, and counts")
     chosen = parser.parse_args()
+    if (chosen.state_gb or chosen.settings) and (chosen.stock_only or chosen.failover_only):
+        parser.error(
+            "--state-gb and --set are for the cluster with Hawk and one JobManager: leave --stock-only and --failover-only out"
+        )
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that a lab takes its hosts along
     try:
         network.check()

@@ -234,7 +234,7 @@ def _soak(face: Face, lab: Lab, minutes: float, rate: int) -> None:
     plan = Plan(cases=[FULL_LOAD], hold_s=minutes * 60, rate_per_s=rate)
     setup = setup_for(plan.cases, hosts=lab.hosts)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=face.err, transient=True, disable=not face.err.is_terminal) as bar:
+    with Progress(*columns, console=face.err, transient=True, disable=face.as_json or not face.err.is_terminal) as bar:
         task = bar.add_task("full load", total=None)
 
         def tick(done_s: float, all_s: float) -> None:
