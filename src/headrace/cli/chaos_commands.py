@@ -27,6 +27,7 @@ from headrace.guard.lab.load import FULL_LOAD
 from headrace.guard.lab.matrix import MatrixReport, judge_all, merge_reports
 from headrace.guard.lab.report import render_page
 from headrace.guard.lab.timeline import TIMELINES_FILE, Timeline, render, store_timeline, summarize
+from headrace.guard.lab.workload import Books
 
 FolderOption = Annotated[
     Path | None, cyclopts.Parameter(name="--folder", help="where the lab keeps logs and timelines [a temporary folder]")
@@ -293,11 +294,16 @@ def _render_cases(rows: dict[str, str], out: Console) -> None:
 def _render_result(result: ChaosResult, out: Console) -> None:
     for name, values in result.summary.items():
         out.print(f"{name:<26} p50 {values['p50']:.2f}  p99 {values['p99']:.2f}  n {values['n']:.0f}", highlight=False)
-    books = result.outcome.books
-    out.print(
-        f"{books.produced} records: {books.lost} lost, {books.doubled} doubled, {books.miscounted} keys miscounted"
-    )
+    _print_books([result.outcome.books], out)
     out.print(f"timelines: {result.folder}/outcome.json")
+
+
+def _print_books(books: Sequence[Books], out: Console) -> None:
+    """The sums of all clusters' books."""
+    produced, lost, doubled, miscounted = (
+        sum(getattr(each, name) for each in books) for name in ("produced", "lost", "doubled", "miscounted")
+    )
+    out.print(f"{produced} records: {lost} lost, {doubled} doubled, {miscounted} keys miscounted", highlight=False)
 
 
 def _render_matrix(found: MatrixReport, out: Console) -> None:
@@ -306,5 +312,6 @@ def _render_matrix(found: MatrixReport, out: Console) -> None:
         out.print(f"{judgement.case:<24} {judgement.host:<4} {mark}", highlight=False)
     for problem in found.books_problems:
         out.print(f"books: {problem}")
+    _print_books(found.books, out)
     for name, reason in found.not_played.items():
         out.print(f"not played: {name}: {reason}", highlight=False)
