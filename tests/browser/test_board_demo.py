@@ -130,11 +130,12 @@ def test_board_shows_what_the_stores_hold(board_stack: RunningStack, context: Br
         ]
         return round(sum(weights) / len(weights), 2)
 
-    wait_until(
-        lambda: round(raw(page, "[data-test=cdn-A] [data-test=weight]") or -1, 2) == mean_weight(),
-        timeout_s=MINUTE,
-        what="weight of A",
-    )
+    def shown_weight() -> float | None:
+        """What the page says; 0 is a weight, too."""
+        weight = raw(page, "[data-test=cdn-A] [data-test=weight]")
+        return None if weight is None else round(weight, 2)
+
+    wait_until(lambda: shown_weight() == mean_weight(), timeout_s=MINUTE, what="weight of A")
     expect(page.locator("[data-test=chart-weights] canvas")).to_be_visible()
     wait_until(
         lambda: page.locator("[data-test=decision]").count() > 0, timeout_s=MINUTE, what="a decision with its reason"

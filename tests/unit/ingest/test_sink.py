@@ -13,9 +13,8 @@ from headrace.ingest.gateway import GatewayOptions, bind, producer_config
 from headrace.ingest.sink import KafkaSink, Message
 
 
-def config(kafka: str, **more: object) -> dict[str, object]:
-    """The gateway's own configuration with short time-outs."""
-    return {**producer_config(GatewayOptions(delivery_timeout_ms=1000), kafka=kafka), **more}
+NORMAL = GatewayOptions()  # a broker that is only slow gets all of its time
+SHORT = GatewayOptions(delivery_timeout_ms=1000)  # for a port where nobody is
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +42,16 @@ def batch(count: int) -> list[Message]:
     return [{"value": b"{}", "key": f"s{number}"} for number in range(count)]
 
 
-def run(kafka: str, scenario: Callable[[KafkaSink], "asyncio.Future[None] | object"], **more: object) -> None:
-    """Run a scenario with a started sink, and close it."""
+def run(
+    kafka: str,
+    scenario: Callable[[KafkaSink], "asyncio.Future[None] | object"],
+    options: GatewayOptions = NORMAL,
+    **more: object,
+) -> None:
+    """Run a scenario with a started sink that has the gateway's own configuration, and close it."""
 
     async def main() -> None:
-        sink = KafkaSink(config(kafka, **more), clock=SystemClock())
+        sink = KafkaSink({**producer_config(options, kafka=kafka), **more}, clock=SystemClock())
         sink.start()
         await scenario(sink)  # type: ignore[misc]
         await sink.close(2)
@@ -87,7 +91,7 @@ def test_without_a_broker_batches_fail_in_time_and_only_one_tries_on() -> None:
         assert await probe == 1
         assert sink.last_error
 
-    run(f"127.0.0.1:{free_port()}", scenario)
+    run(f"127.0.0.1:{free_port()}", scenario, SHORT)
 
 
 def test_a_taken_port_is_named() -> None:
