@@ -23,6 +23,7 @@ DIMS = {
     "ip_prefix": "prefix,region,isp\n10.16.0.0/14,north,unicom\n",
     "cdn": "cdn,hosts\nA,10.77.0.2\nB,10.77.0.3\n",
 }
+BODY_BYTES_MAX = 10_000
 
 
 class FaultySink:
@@ -82,7 +83,7 @@ class World:
         self.intake = Intake(
             self.references, self.sink, self.ledger, budget=self.budget, limits=limits, clock=self.clock
         )
-        http = HttpLimits(body_bytes_max=10_000, body_timeout_s=5, admit_timeout_s=0.05)
+        http = HttpLimits(body_bytes_max=BODY_BYTES_MAX, body_timeout_s=5, admit_timeout_s=0.05)
         self.app = GatewayApp(
             self.intake, self.references, self.ledger, budget=self.budget, limits=http, proxies=Proxies(["127.0.0.0/8"])
         )

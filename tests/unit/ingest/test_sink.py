@@ -12,7 +12,6 @@ from headrace.core.clock import SystemClock
 from headrace.ingest.gateway import GatewayOptions, bind, producer_config
 from headrace.ingest.sink import KafkaSink, Message
 
-
 NORMAL = GatewayOptions()  # a broker that is only slow gets all of its time
 SHORT = GatewayOptions(delivery_timeout_ms=1000)  # for a port where nobody is
 
