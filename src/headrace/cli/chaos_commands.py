@@ -158,8 +158,8 @@ def setup_for(names: Sequence[str], *, hosts: int, stock: bool = False) -> LabSe
     """The cluster that these faults need."""
     faults = [FAULTS[name] for name in names]
     disks, clocks = any(fault.disks for fault in faults), any(fault.clocks for fault in faults)
-    failover = any(fault.failover for fault in faults)
-    return LabSetup(hosts=hosts, stock=stock, disks=disks, clocks=clocks, failover=failover)
+    failover, retires = any(fault.failover for fault in faults), all(fault.fresh for fault in faults)
+    return LabSetup(hosts=hosts, stock=stock, disks=disks, clocks=clocks, failover=failover, retires=retires)
 
 
 def split_cases(names: Sequence[str]) -> list[list[str]]:

@@ -81,12 +81,20 @@ def agent(  # noqa: PLR0913 - one parameter per option of the command
             help="watch and fence JobManagers, too; only where another one can lead (high availability)",
         ),
     ] = False,
+    dependency: Annotated[
+        tuple[str, ...],
+        cyclopts.Parameter(
+            name="--dependency",
+            help="what the jobs of this host need, asked every few seconds: NAME=kafka://HOST:PORT[,HOST:PORT…] or NAME=tcp://HOST:PORT; may be repeated",
+        ),
+    ] = (),
     metrics: MetricsOption = "",
     config: ConfigOption = None,
 ) -> None:
     """Run the Hawk agent of this host: heartbeats, watch over its TaskManagers, fencing."""
     words = ["--host", host, "--observers", observers, "--key-file", str(key_file), "--pid-folder", str(pid_folder)]
     words += [word for folder in disk for word in ("--disk", str(folder))]
+    words += [word for each in dependency for word in ("--dependency", each)]
     words += ["--rack", rack] if rack else []
     words += ["--metrics", metrics] if metrics else []
     words += ["--job-managers"] if job_managers else []

@@ -20,6 +20,8 @@ def test_the_matrix_shares_clusters_between_faults_of_one_kind() -> None:
     names = ["host_dead", "disk_full", "agent_clock_back", "flapping", "loss_40", "disk_slow"]
     groups = [["host_dead", "loss_40"], ["disk_full", "disk_slow"], ["agent_clock_back"], ["flapping"]]
     assert split_cases(names) == groups
+    # The victims of many faults would be retired, and there would be no cluster left.
+    assert [setup_for(group, hosts=4).retires for group in groups] == [False, False, False, True]
 
 
 def test_a_fault_that_there_is_not_is_refused_with_the_nearest() -> None:

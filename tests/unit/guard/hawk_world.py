@@ -128,6 +128,7 @@ class World:
             machine.report.rack,
             machine.report.processes,
             machine.report.gray,
+            unreachable=machine.report.unreachable,
             holding=machine.fence is Fence.HOLD,
             fenced=core.fenced,
         )

@@ -29,7 +29,7 @@ from headrace.flink.protocol import (
     TaskManagerRow,
     TaskManagers,
 )
-from headrace.guard.hawk.agent import parse_address
+from headrace.guard.hawk.addresses import parse_address
 from headrace.guard.hawk.local import EVENTS_FILE, LocalHawk
 from headrace.guard.hawk.model import FailureClass, Verdict
 from headrace.guard.hawk.observer import parse_peers

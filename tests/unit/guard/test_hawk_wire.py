@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from headrace.core.errors import Conflict, Invalid, NotFound
+from headrace.guard.hawk import dependencies
 from headrace.guard.hawk.keys import host_key, new_key, observers_key, read_key, write_key
 from headrace.guard.hawk.model import FailureClass, HostReport, ProcessReport, View
 from headrace.guard.hawk.wire import (
@@ -34,10 +35,11 @@ GREATEST = (1 << 64) - 1
 
 
 def test_the_largest_heartbeat_fits() -> None:
-    """As many TaskManagers as are named, with names, numbers and gray classes as long as they get."""
+    """As many TaskManagers as are named, with names, numbers and gray classes and dependencies as long as they get."""
     process = ProcessReport(LONG, 4_194_304, 4_194_304, 1 << 31, True)
     gray = tuple(FailureClass)[-5:]
-    report = HostReport(1 << 43, "r" * 32, (process,) * PROCESSES_MAX, gray, True, True, True)
+    unreachable = ("d" * dependencies.NAME_BYTES_MAX,) * dependencies.DEPENDENCIES_MAX
+    report = HostReport(1 << 43, "r" * 32, (process,) * PROCESSES_MAX, gray, True, True, True, unreachable)
     for body in (Heartbeat(report), Join(bytes(8), report)):
         kind = Kind.JOIN if isinstance(body, Join) else Kind.HEARTBEAT
         data = encode(Datagram(kind, LONG, GREATEST, GREATEST, body), KEY)

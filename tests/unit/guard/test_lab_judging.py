@@ -150,6 +150,11 @@ def test_signs_are_what_observers_told_besides_verdicts() -> None:
         HawkEvent(T0 + 5, "held", names=("h1", "h2")),
         HawkEvent(T0 + 6, "held"),
         HawkEvent(T0 + 7, "host_blocked", "h1"),
+        HawkEvent(T0 + 7, "host_retired", "h1"),
+        HawkEvent(T0 + 7, "dependency_unreachable", "h1", names=("kafka",)),
+        HawkEvent(T0 + 7, "dependency_down", names=("kafka",)),
+        HawkEvent(T0 + 8, "dependency_unreachable", "h1"),
+        HawkEvent(T0 + 8, "dependency_down"),
         HawkEvent(T0 + 8, "verdict", "h1"),
     ]
     signs = find_signs(events)
@@ -158,7 +163,10 @@ def test_signs_are_what_observers_told_besides_verdicts() -> None:
         "host_gray:h1:slow_disk",
         "clock_skew:h2",
         "host_blocked:h1",
+        "host_retired:h1",
+        "dependency_unreachable:h1:kafka",
         "held:h1,h2",
+        "dependency_down:kafka",
     )
     assert has_sign(signs, "held")
     assert has_sign(signs, "clock_skew:h2")

@@ -27,7 +27,9 @@ from headrace.core.clock import BootClock, Clock
 from headrace.core.config import load_options, read_toml
 from headrace.core.errors import HeadraceError, Invalid
 from headrace.core.log import get_logger, setup_logging
+from headrace.guard.hawk.addresses import parse_address
 from headrace.guard.hawk.agent_core import AgentCore, describe
+from headrace.guard.hawk.dependencies import Dependency, DependencyWatch, parse_dependencies
 from headrace.guard.hawk.fence import Fence
 from headrace.guard.hawk.gray import Streak, classify, find_proven, follow, shown
 from headrace.guard.hawk.keys import read_key
@@ -60,6 +62,7 @@ class AgentSetup(NamedTuple):
     options: HawkOptions = HawkOptions()
     job_managers: bool = False
     metrics: tuple[str, int] | None = None
+    dependencies: tuple[Dependency, ...] = ()
 
 
 class Agent:
@@ -89,6 +92,10 @@ class Agent:
         )
         self._checker = SelfChecker(setup.disks, clock=clock)
         self._streaks: dict[FailureClass, Streak] = {}
+        self._dependencies = DependencyWatch(
+            setup.dependencies, self._selector, every_s=setup.options.dependency_check_s
+        )
+        self._unreachable: tuple[str, ...] = ()
         self._fence = Fence.RUN
         self._refresh_due_ms = self._check_due_ms = self._collect_due_ms = self._probe_due_ms = 0
         self._repeats, self._repeat_due_ms = 0, 0
@@ -117,6 +124,10 @@ class Agent:
             "kills_total": plain(self._kills),
             "processes": plain(sum(each.pid != 0 for each in self._processes.reports(now_ms))),
             "gray": by("class", dict.fromkeys(shown(self._streaks), 1.0)),
+            "dependency_unreachable": by(
+                "dependency",
+                {each.name: float(each.name in self._unreachable) for each in self._setup.dependencies},
+            ),
             "rejected_datagrams_total": by("reason", self._core.rejected),
             "rss_bytes": plain(own_rss_bytes()),
             "cpu_s": plain(own_cpu_s()),
@@ -143,6 +154,7 @@ class Agent:
             self._send(self._core.beat(self._report(self.now_ms(), leaving=True), self.now_ms(), at_once=True))
         self._processes.close()
         self._prober.close()
+        self._dependencies.close()
         if self._metrics is not None:
             self._metrics.close()
 
@@ -179,6 +191,7 @@ class Agent:
             self._refresh_due_ms = now_ms + REFRESH_MS
             self._processes.refresh(now_ms)
             self._prober.expire(now_ms)
+            self._watch_dependencies(now_ms)
         if now_ms >= self._collect_due_ms:
             self._collect_due_ms = now_ms + COLLECT_MS
             self._check_itself(now_ms)
@@ -187,6 +200,12 @@ class Agent:
             self._probe_due_ms = now_ms + PROBE_EVERY_MS
             for index in late:
                 self._prober.probe(str(index), self._setup.observers[index][0], now_ms)
+
+    def _watch_dependencies(self, now_ms: int) -> None:
+        self._dependencies.turn(now_ms)
+        before, self._unreachable = self._unreachable, self._dependencies.unreachable
+        if self._unreachable != before:
+            log.warning("dependencies_unreachable", names=list(self._unreachable))
 
     def _check_itself(self, now_ms: int) -> None:
         begin = now_ms >= self._check_due_ms
@@ -219,6 +238,7 @@ class Agent:
             holding=self._fence is Fence.HOLD,
             fenced=self._core.fenced,
             leaving=leaving,
+            unreachable=self._unreachable,
         )
 
     def _send(self, datagrams: Sequence[tuple[int, bytes]]) -> None:
@@ -237,21 +257,6 @@ class Agent:
 
     def _on_kernel(self, name: str) -> None:
         self._core.hear_kernel(self._names[name], self.now_ms())
-
-
-def parse_address(text: str) -> tuple[str, int]:
-    """`host:port` as the pair (IP address, port).
-
-    Raises:
-        Invalid: not of that form, or the name is not known.
-    """
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 65_536:
-        raise Invalid("address is not host:port", context={"address": text}, hint="for instance 10.0.0.1:7946")
-    try:
-        return socket.gethostbyname(host), int(port)
-    except OSError as error:
-        raise Invalid(f"host name is not known: {error}", context={"address": text}) from error
 
 
 def hold_memory(log_problem: Callable[..., None] = log.info) -> None:
@@ -277,6 +282,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         action="store_true",
         help="watch and fence JobManagers, too; only where another one can lead (high availability)",
     )
+    parser.add_argument(
+        "--dependency",
+        action="append",
+        default=[],
+        help="what the jobs of this host need: NAME=kafka://HOST:PORT[,…] or NAME=tcp://HOST:PORT",
+    )
     parser.add_argument("--rack", default="")
     parser.add_argument("--metrics", help="host:port to serve GET /metrics on")
     parser.add_argument("--config", type=Path)
@@ -297,6 +308,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             load_options(HawkOptions, document=document, env=os.environ).check(),
             chosen.job_managers,
             parse_address(chosen.metrics) if chosen.metrics else None,
+            parse_dependencies(chosen.dependency),
         )
         agent = Agent(setup, clock=BootClock())
         signal.signal(signal.SIGTERM, lambda *_: agent.stop())

@@ -71,6 +71,7 @@ class HostReport(msgspec.Struct, frozen=True, array_like=True):
     holding: bool = False  # its Flink processes are stopped until the lease is whole again
     fenced: bool = False  # it has killed them and knows of the verdict
     leaving: bool = False
+    unreachable: tuple[str, ...] = ()  # dependencies that do not answer it
 
 
 class Evidence(msgspec.Struct, frozen=True):

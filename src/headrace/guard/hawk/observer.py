@@ -25,7 +25,8 @@ from headrace.core.config import load_options, read_toml
 from headrace.core.errors import HeadraceError, Invalid
 from headrace.core.log import get_logger, setup_logging
 from headrace.flink.driver_client import DriverClient
-from headrace.guard.hawk.agent import hold_memory, parse_address
+from headrace.guard.hawk.addresses import parse_address
+from headrace.guard.hawk.agent import hold_memory
 from headrace.guard.hawk.events import EventLog
 from headrace.guard.hawk.keys import read_key
 from headrace.guard.hawk.metrics import (
@@ -134,6 +135,7 @@ class Observer:
             "blocked_hosts": plain(len(core.blocks(self._now_ms()))),
             "retired_hosts": plain(len(self._roster.retired) if self._roster is not None else 0),
             "gray_hosts": by("class", gray),
+            "dependency_unreachable_hosts": by("dependency", core.unreachable_from.counts),
             "rejected_datagrams_total": by("reason", core.rejected),
             "rss_bytes": plain(own_rss_bytes()),
             "cpu_s": plain(own_cpu_s()),

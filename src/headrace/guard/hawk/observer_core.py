@@ -13,9 +13,10 @@ from collections.abc import Callable
 
 import msgspec
 
+from headrace.guard.hawk.dependencies import UnreachableFrom
 from headrace.guard.hawk.gray import is_skewed
 from headrace.guard.hawk.keys import host_key, observers_key
-from headrace.guard.hawk.members import Answer, Member, Phase, admit, hear, make_cookie, settle
+from headrace.guard.hawk.members import Answer, Phase, admit, hear, make_cookie, settle
 from headrace.guard.hawk.model import (
     Ballot,
     Decision,
@@ -28,6 +29,7 @@ from headrace.guard.hawk.model import (
     Verdict,
     View,
 )
+from headrace.guard.hawk.observed import ASK_EVERY_MS, PROBE_EVERY_MS, Address, Host, Turn
 from headrace.guard.hawk.options import HawkOptions
 from headrace.guard.hawk.probation import NO_WRITES, Block, Conviction, decide_block, decide_kept_off, remember
 from headrace.guard.hawk.signs import FlinkHeard, Signs
@@ -52,44 +54,13 @@ from headrace.guard.hawk.wire import (
 )
 from headrace.guard.hawk.wire import Conviction as ToldConviction
 
-Address = tuple[str, int]
 Tell = Callable[..., None]
 HOSTS_MAX = 10_000  # more heartbeats than one core can take; only holders of a key come this far
-PROBE_EVERY_MS = 50
-ASK_EVERY_MS = 200  # a running process answers in milliseconds; a frozen one must queue few connections
 BALLOT_EVERY_MS = 100
 BALLOT_HASTE_MS = 40  # while somebody is suspect
 OFFSETS_KEPT = 8
 TELL_CONVICTED_MS = 5000
 DATAGRAM_KINDS_OF_AGENTS = frozenset({Kind.JOIN, Kind.HEARTBEAT})
-
-
-class Host:
-    """What an observer knows of one host."""
-
-    def __init__(self, member: Member, address: Address, evidence: Evidence) -> None:
-        self.member = member
-        self.address = address
-        self.evidence = evidence
-        self.report = HostReport()
-        self.view = View.ALIVE
-        self.ack = b""
-        self.probed_ms = -PROBE_EVERY_MS
-        self.asked_ms = -ASK_EVERY_MS
-        self.convicted_ms: int | None = None
-        self.offsets_ms: list[int] = []
-        self.skewed = False
-        self.refused_boot = 0
-        self.history: tuple[Conviction, ...] = ()
-
-
-class Turn(msgspec.Struct, frozen=True):
-    """What is to be done after a turn."""
-
-    datagrams: list[tuple[bytes, Address]]
-    probes: list[tuple[str, str]]  # (host, IP address)
-    asks: list[tuple[str, str, int]]  # (host, IP address, port of a TaskManager)
-    decision: Decision
 
 
 class ObserverCore:
@@ -136,6 +107,7 @@ class ObserverCore:
         self._heard_told: dict[ToldConviction, int] = {}  # verdicts of peers → when one was last heard
         self._heard_verdicts: list[Verdict] = []
         self._signs = Signs()
+        self.unreachable_from = UnreachableFrom()
 
     @property
     def awake_ms(self) -> int:
@@ -180,6 +152,9 @@ class ObserverCore:
         datagrams += self._ballot_datagrams(own, now_ms)
         decision, self._standing = decide_verdicts(self._all_facts(), self._standing, now_ms, self._options)
         self._follow(decision, now_ms)
+        down = self.unreachable_from.turn(self.living)
+        if down is not None:
+            self._tell("dependency_down", names=list(down))
         heard, self._heard_verdicts = self._heard_verdicts, []
         for verdict in heard:
             self._tell_verdict(verdict)
@@ -274,6 +249,8 @@ class ObserverCore:
         if set(report.gray) != set(known.report.gray):
             self._tell("host_gray", host=host, classes=list(report.gray))
             (self._ill.add if NO_WRITES & set(report.gray) else self._ill.discard)(host)
+        if self.unreachable_from.hear(host, report.unreachable):
+            self._tell("dependency_unreachable", host=host, names=list(report.unreachable))
         if report.leaving and member.phase is not Phase.LEFT:
             self._tell("agent_left", host=host)
             member = msgspec.structs.replace(member, phase=Phase.LEFT)

@@ -143,6 +143,9 @@ class HawkOptions(Options, frozen=True):
             le=65_535,
         ),
     ] = 9
+    dependency_check_s: Annotated[
+        int, option("between two questions of an agent whether a dependency of its jobs answers", unit="s", ge=3)
+    ] = 3
     self_check_s: Annotated[int, option("between two self-checks of an agent", unit="s", ge=1)] = 5
 
     def check(self) -> HawkOptions:

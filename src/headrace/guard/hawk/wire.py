@@ -31,7 +31,7 @@ from headrace.guard.hawk.model import FailureClass, HostReport, View
 
 DATAGRAM_BYTES_MAX = 1400  # 1,500 of Ethernet - 28 of IP and UDP, with room for a tunnel's head
 NAME_BYTES_MAX = 64
-PROCESSES_MAX = 14  # 14 x (64 + 17) bytes are 1,134, below the limit with head, code and gray classes
+PROCESSES_MAX = 13  # 13 x (64 + 17) bytes are 1,053, below the limit with head, code, gray classes and dependencies
 BALLOT_HOSTS_MAX = (
     14  # 14 x (64 + 10) bytes are 1,036; more silent hosts are counted and named when these are convicted
 )

@@ -49,6 +49,7 @@ log = get_logger("headrace.guard.lab")
 HAWK_PORT = 7946
 MACHINE = "machine"
 WITNESSES = ("w2", "w3")
+KAFKA = "kafka"
 START_TIMEOUT_S = 240.0
 POLL_S = 0.2
 SELF_CHECK_S = 1  # of the agents in a lab with disks: a class is on after 3 bad checks and off after 6 good ones, which takes 45 s by default
@@ -66,7 +67,8 @@ class LabSetup(msgspec.Struct, frozen=True, kw_only=True):
     """Size and kind of a lab's cluster; `task_manager_memory_mb` is a whole process.
 
     With `disks` each host has a disk of its own, and the checkpoints have one; with `clocks` agents and observers have wall clocks that can be bent;
-    with `failover` there are two JobManagers on hosts of their own, and a ZooKeeper ensemble; with `warm` spares warm up, and are waited for.
+    with `failover` there are two JobManagers on hosts of their own, and a ZooKeeper ensemble; with `warm` spares warm up, and are waited for; with `retires`
+    hosts that fail again and again are retired, which the victims of a whole matrix would be.
     """
 
     hosts: int = 4
@@ -78,6 +80,7 @@ class LabSetup(msgspec.Struct, frozen=True, kw_only=True):
     clocks: bool = False
     failover: bool = False
     warm: bool = False
+    retires: bool = False
     settings: dict[str, str] = {}
 
 
@@ -178,6 +181,11 @@ class LabCluster:
         """Events of all observers."""
         return sorted(self.home.run.glob("*/o*.events"))
 
+    @property
+    def hosts_file(self) -> Path:
+        """Strikes and retired hosts."""
+        return self.home.data / "hawk-hosts.json"
+
     def keeper_pid(self, host: str) -> int:
         """The keeper of a host."""
         return self._keepers[host].pid
@@ -189,6 +197,10 @@ class LabCluster:
     def clock_file(self, host: str, name: str) -> Path:
         """What bends the wall clock of an agent or observer."""
         return self.home.run / host / f"{name}.clock"
+
+    def now_ms(self) -> int:
+        """Wall ms."""
+        return self._clock.now_ms()
 
     def pause(self, seconds: float) -> None:
         """Wait while a fault lasts."""
@@ -377,7 +389,8 @@ class LabCluster:
     def _agent(self, host: str) -> ProcessSpec:
         words = ("--observers", ",".join(f"{ip}:{HAWK_PORT}" for ip in self._observers().values()), "--host", host)
         keys = ("--key-file", str(self.home.run / f"{host}.key"), "--pid-folder", str(self.home.run / host))
-        more = ("--disk", str(self._local(host)), *(("--job-managers",) if host in self.job_hosts else ()))
+        more = ["--disk", str(self._local(host)), "--dependency", f"{KAFKA}=kafka://{self.kafka}"]
+        more += ["--job-managers"] if host in self.job_hosts else []
         spec = self._python("agent", "headrace.guard.hawk.agent", (*words, *keys, *more), clock=(host, "agent"))
         often = {"HEADRACE_GUARD_HAWK_SELF_CHECK_S": str(SELF_CHECK_S)} if host in self.disks else {}
         return msgspec.structs.replace(spec, env=spec.env | often)
@@ -390,8 +403,10 @@ class LabCluster:
         words += ["--key-file", str(self.home.run / "hawk.key")]
         words += ["--events", str(self.home.run / host / f"{name}.events")]
         if name == "o1":
-            words += ["--driver", str(self.home.driver_socket)]
-        return self._python(f"observer-{name}", "headrace.guard.hawk.observer", words, clock=(host, name))
+            words += ["--driver", str(self.home.driver_socket), "--hosts-file", str(self.hosts_file)]
+        spec = self._python(f"observer-{name}", "headrace.guard.hawk.observer", words, clock=(host, name))
+        policy = {} if self.setup.retires else {"HEADRACE_GUARD_HAWK_RETIRE_STRIKES": "0"}
+        return msgspec.structs.replace(spec, env=spec.env | policy)
 
     def _observers(self) -> dict[str, str]:
         return {

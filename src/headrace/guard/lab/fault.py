@@ -1,4 +1,4 @@
-"""What a fault of the lab is; the tables are in `faults` (processes and network), `failover_faults`, `disk_faults`, `clocks`, `starve`, `load`, `stuck` and `steps`."""
+"""What a fault of the lab is; the tables are in `faults` (processes and network), `failover_faults`, `disk_faults`, `clocks`, `starve`, `load`, `stuck`, `retire` and `steps`."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Fault(NamedTuple):
         clocks: agents and observers need a wall clock of their own (`LabSetup.clocks`).
         reboots: undoing it stops the host, as a person would; what Hawk and the job make of that is not judged.
         failover: needs several JobManagers (`LabSetup.failover`).
-        fresh: needs a cluster in which nobody was convicted before: no more hosts are blocked at a time than may be.
+        fresh: needs a cluster in which nobody was convicted before, and where hosts are retired: no more hosts get no work at a time than may be.
         leader: the victim is the host whose JobManager leads; otherwise one that runs tasks.
         plan: number in the plan of cases (F1 to F22 of the issue).
     """

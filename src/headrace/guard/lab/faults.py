@@ -13,6 +13,7 @@ from headrace.guard.lab.disk_faults import DISK_FAULTS
 from headrace.guard.lab.failover_faults import FAILOVER_FAULTS
 from headrace.guard.lab.fault import Act, Fault
 from headrace.guard.lab.load import LOAD_FAULTS
+from headrace.guard.lab.retire import RETIRE_FAULTS
 from headrace.guard.lab.starve import STARVE_FAULTS
 from headrace.guard.lab.steps import STEP_FAULTS
 from headrace.guard.lab.stuck import STUCK_FAULTS
@@ -145,6 +146,7 @@ FAULTS = {
         *HOST_FAULTS,
         *STEP_FAULTS,
         *STUCK_FAULTS,
+        *RETIRE_FAULTS,
         *LOAD_FAULTS,
         *STARVE_FAULTS,
         *DISK_FAULTS,

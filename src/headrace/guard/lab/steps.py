@@ -9,8 +9,9 @@ from collections.abc import Sequence
 
 from headrace.flink.driver_client import DriverClient
 from headrace.flink.protocol import Disconnect
-from headrace.guard.lab.cluster import WITNESSES, LabCluster, task_manager
+from headrace.guard.lab.cluster import KAFKA, WITNESSES, LabCluster, task_manager
 from headrace.guard.lab.fault import Fault, everyone
+from headrace.guard.lab.retire import readmit
 from headrace.guard.lab.timeline import read_events
 
 FLAP_S, FLAPS = 2.5, 24  # cut and whole in turn, two minutes of it
@@ -64,6 +65,11 @@ def _heal_all(lab: LabCluster, _: str) -> None:
 
 def _undrop(lab: LabCluster, host: str) -> None:
     lab.network.undrop(host)
+
+
+def _undrop_and_readmit(lab: LabCluster, host: str) -> None:
+    _undrop(lab, host)
+    readmit(lab, host)
 
 
 def _convict_wrongly(lab: LabCluster, host: str) -> None:
@@ -163,6 +169,7 @@ STEP_FAULTS = (
         _undrop,
         "packets between the host and Kafka vanish for 10 s: sources are deaf, sinks wait",
         DEAF_S,
+        signs=(f"dependency_unreachable:{{host}}:{KAFKA}",),
         plan="F19",
     ),
     Fault(
@@ -170,9 +177,10 @@ STEP_FAULTS = (
         False,
         _part_all_from_kafka,
         _heal_all,
-        "packets between all hosts and Kafka vanish for 25 s: nothing restarts over it",
+        "packets between all hosts and Kafka vanish for 25 s: it is told, and nothing restarts over it",
         HOLE_S,
         hits=everyone,
+        signs=("dependency_down",),
         plan="F22",
     ),
     Fault(
@@ -235,10 +243,10 @@ STEP_FAULTS = (
         "flapping",
         True,
         _flap,
-        _undrop,
-        "the host is cut off for 2.5 s every 5 s, for two minutes",
+        _undrop_and_readmit,
+        "the host is cut off for 2.5 s every 5 s, for two minutes: it is retired",
         restarts_max=FLAP_RESTARTS_MAX,
-        signs=("host_blocked:{host}",),
+        signs=("host_blocked:{host}", "host_retired:{host}"),
         fresh=True,
         plan="F21",
     ),

@@ -123,9 +123,11 @@ def find_signs(events: Iterable[HawkEvent]) -> tuple[str, ...]:
             found[f"clock_skew:{event.host}"] = None
         elif event.event == "leader_revoked":
             found[f"leader_revoked:{event.host}:{event.outcome}"] = None
-        elif event.event == "host_blocked":
-            found[f"host_blocked:{event.host}"] = None
-        elif event.event in ("held", "link_faults", "sick_observers", "kept_off"):
+        elif event.event in ("host_blocked", "host_retired"):
+            found[f"{event.event}:{event.host}"] = None
+        elif event.event == "dependency_unreachable":
+            found.update(dict.fromkeys(f"dependency_unreachable:{event.host}:{each}" for each in event.names))
+        elif event.event in ("held", "link_faults", "sick_observers", "kept_off", "dependency_down"):
             named.setdefault(event.event, set()).update(event.names)
     found.update({f"{event}:{','.join(sorted(names))}": None for event, names in named.items() if names})
     return tuple(found)
