@@ -266,6 +266,8 @@ export interface Failures {
   passed: number;
   exposed: string[];
   held: string[];
+  dependencies_down: string[];
+  unreachable: Record<string, string[]>;
   sources: Reach[];
 }
 

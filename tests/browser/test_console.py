@@ -214,11 +214,13 @@ def test_failures_page_shows_each_timeline_to_one_scale(feed: Feed, page: Page) 
 
 
 def test_failures_page_alarms_and_says_when_there_is_nothing(feed: Feed, page: Page) -> None:
-    """What the brake holds and which host has no spare stands on top; without failures the page says how to make one."""
+    """What the brake holds, what does not answer and which host has no spare stands on top; without failures the page says how to make one."""
     feed.world.alarmed = True
     page.goto(feed.url + "#/failures")
     expect(page.get_by_test_id("alarms")).to_contain_text("Verdicts are held on w1, w2, w3")
     expect(page.get_by_test_id("alarms")).to_contain_text("10.0.0.7")
+    expect(page.get_by_test_id("alarms")).to_contain_text("No answer from kafka to most hosts")
+    expect(page.get_by_test_id("alarms")).to_contain_text("No way from w2 to s3 ·")
     feed.world.empty = True
     expect(page.get_by_test_id("panel-timelines")).to_contain_text("headrace chaos kill")
     expect(page.get_by_test_id("alarms")).to_have_count(0)

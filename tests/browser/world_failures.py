@@ -79,5 +79,7 @@ def failures(at_ms: int, *, empty: bool = False, alarmed: bool = False, sources:
         passed=7,
         exposed=("10.0.0.7",) if alarmed else (),
         held=("w1", "w2", "w3") if alarmed else (),
+        dependencies_down=("kafka",) if alarmed else (),
+        unreachable={"w1": ("kafka",), "w2": ("kafka", "s3")} if alarmed else {},
         sources=sources or [],
     )

@@ -1,7 +1,7 @@
 import { PHASES, MOMENTS, beganMs, phases, quantile, scaleMs, since, ticksMs } from "../failures";
 import { ago, clock, count, duration } from "../fmt";
 import type { LiveState } from "../live";
-import type { Failure, MomentName } from "../model";
+import type { Failure, Failures, MomentName } from "../model";
 import { Empty, Loading, Panel, Tile, Unreachable } from "../parts";
 
 const DAY_MS = 86_400_000;
@@ -22,7 +22,7 @@ export function FailuresPage({ live }: { live: LiveState }) {
     <>
       <div class="page-head"><h1>Failures</h1><p class="note">what was lost, how soon it was found, when work went on</p></div>
       <Unreachable sources={now.sources} />
-      <Alarms held={now.held} exposed={now.exposed} />
+      <Alarms now={now} />
       <div class="tiles">
         <Tile label="Failures" value={String(failures.length)} raw={failures.length} test="tile-failures" note={failures[0] ? `last ${ago(beganMs(failures[0]), now.at_ms)}` : "none so far"} />
         <Tile label="Found after" value={duration(quantile(found, 0.5))} raw={quantile(found, 0.5)} test="tile-found" note={found.length ? `median of ${found.length}, slowest ${duration(quantile(found, 1))}` : "no fault was recorded"} />
@@ -44,11 +44,17 @@ export function FailuresPage({ live }: { live: LiveState }) {
   );
 }
 
-/** What somebody should look at now: verdicts that the brake holds, hosts whose loss would leave tasks without a slot. */
-function Alarms({ held, exposed }: { held: string[]; exposed: string[] }) {
-  if (!held.length && !exposed.length) return null;
+/** What somebody should look at now: verdicts that the brake holds, what does not answer, hosts whose loss would leave tasks without a slot. */
+function Alarms({ now }: { now: Failures }) {
+  const { held, exposed, dependencies_down: down } = now;
+  const alone = Object.entries(now.unreachable)
+    .map(([host, names]) => ({ host, names: names.filter((name) => !down.includes(name)) }))
+    .filter(({ names }) => names.length > 0);
+  if (!held.length && !exposed.length && !down.length && !alone.length) return null;
   return (
     <div class="gone" role="status" data-test="alarms">
+      {down.length > 0 && <p><strong>No answer</strong> from {down.join(", ")} to most hosts<span class="note"> · jobs that read from there hear nothing, and fail nothing: look there, not at the hosts</span></p>}
+      {alone.length > 0 && <p><strong>No way</strong> {alone.map(({ host, names }) => `from ${host} to ${names.join(", ")}`).join("; ")}<span class="note"> · other hosts are answered: look at its network</span></p>}
       {held.length > 0 && <p><strong>Verdicts are held</strong> on {held.join(", ")}<span class="note"> · too many hosts are silent at once: look at the network</span></p>}
       {exposed.length > 0 && <p><strong>No spare slots</strong> for the loss of {exposed.join(", ")}<span class="note"> · add TaskManagers; until then its jobs would wait, or run smaller</span></p>}
     </div>

@@ -73,6 +73,8 @@ class FailureCollector:
             passed=self._observed.passed,
             exposed=self._observed.exposed,
             held=self._observed.held,
+            dependencies_down=self._observed.dependencies_down,
+            unreachable=self._observed.unreachable,
         )
 
     def close(self) -> None:

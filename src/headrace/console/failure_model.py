@@ -55,6 +55,8 @@ class Failures(msgspec.Struct, frozen=True, kw_only=True):
         passed: suspicions that ended without a verdict, since the event log begins.
         exposed: nodes whose loss would leave tasks without a slot.
         held: hosts whose verdict the brake holds now.
+        dependencies_down: what most hosts cannot reach now.
+        unreachable: host → what it cannot reach now.
         sources: whether the logs could be read.
     """
 
@@ -63,6 +65,8 @@ class Failures(msgspec.Struct, frozen=True, kw_only=True):
     passed: int = 0
     exposed: tuple[str, ...] = ()
     held: tuple[str, ...] = ()
+    dependencies_down: tuple[str, ...] = ()
+    unreachable: dict[str, tuple[str, ...]] = {}
     sources: list[Reach] = []
 
 

@@ -28,6 +28,8 @@ class Observed(msgspec.Struct, kw_only=True):
     passed: int = 0
     exposed: tuple[str, ...] = ()
     held: tuple[str, ...] = ()
+    dependencies_down: tuple[str, ...] = ()
+    unreachable: dict[str, tuple[str, ...]] = {}
 
 
 def fold(observed: Observed, events: Iterable[HawkEvent]) -> Observed:
@@ -39,6 +41,8 @@ def fold(observed: Observed, events: Iterable[HawkEvent]) -> Observed:
         passed=observed.passed,
         exposed=observed.exposed,
         held=observed.held,
+        dependencies_down=observed.dependencies_down,
+        unreachable=dict(observed.unreachable),
     )
     for event in events:
         _take(after, event)
@@ -54,6 +58,7 @@ def _take(after: Observed, event: HawkEvent) -> None:
             after.down -= {event.host}
             after.passed += after.suspected.pop(event.host, None) is not None
         case "verdict":
+            after.unreachable.pop(event.host, None)  # what a lost host said last says nothing any more
             _convict(after, event)
         case "verdict_told":
             _amend(after, event, {"told": event.at_ms}, "")
@@ -61,10 +66,23 @@ def _take(after: Observed, event: HawkEvent) -> None:
             _amend(after, event, {}, f"Flink was not told: {event.reason}")
         case "host_blocked":
             _amend(after, event, {}, f"no work for {event.for_s:.0f} s")
+        case _:
+            _alarm(after, event)
+
+
+def _alarm(after: Observed, event: HawkEvent) -> None:
+    """What is so until an event says otherwise."""
+    match event.event:
         case "spares_short" | "spares_enough":
             after.exposed = event.nodes
         case "held":
             after.held = event.names
+        case "dependency_down":
+            after.dependencies_down = event.names
+        case "dependency_unreachable" if event.names:
+            after.unreachable[event.host] = event.names
+        case "dependency_unreachable":
+            after.unreachable.pop(event.host, None)
 
 
 def _convict(after: Observed, event: HawkEvent) -> None:

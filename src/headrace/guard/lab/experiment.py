@@ -7,6 +7,7 @@ runs tasks of the job. Afterwards the fault is undone, all TaskManagers register
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -297,7 +298,7 @@ class Experiment:
         return begun_ms if begun_ms >= run.fault_ms else None
 
     def _recovered(self, run: _Injection, rest: FlinkRest, since_ms: int) -> int | None:
-        if any(event.event == "verdict" and event.host == run.host for event in self._events(run.fault_ms)):
+        if not run.zombie.marked and run.is_convicted(self._lab.events()):
             run.zombie.mark()
         try:
             return self._flowing_ms(run, rest, since_ms)
@@ -373,6 +374,11 @@ class _Injection:
         """What all observers told since it began."""
         return [event for path, offset in self._offsets.items() for event in read_events(path, offset=offset)]
 
+    def is_convicted(self, path: Path) -> bool:
+        """Whether the observer that writes there has convicted the victim."""
+        events = read_events(path, offset=self._offsets.get(path, 0))
+        return any(event.event == "verdict" and event.host == self.host for event in events)
+
     def is_missing_something(self) -> bool:
         """Whether something has to be told, a verdict or another sign, and was not yet."""
         events = self.events()
@@ -393,6 +399,11 @@ class _Zombie:
     def __init__(self, pid: int) -> None:
         self._pid = pid
         self._marked: int | None = None
+
+    @property
+    def marked(self) -> bool:
+        """Whether the verdict has been given."""
+        return self._marked is not None
 
     def mark(self) -> None:
         """The verdict has been given; counted from the first call on."""

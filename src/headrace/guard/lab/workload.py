@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import threading
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable
 
@@ -27,6 +28,10 @@ KEYS = 64
 PARTITIONS = 4
 INPUT, OUTPUT = "lab-in", "lab-out"
 POLL_S = 0.05
+FRESH_MS, BOOKED_MS = (
+    20,
+    500,
+)  # how late a row may be read: times are taken of the one kind, and only books kept of the other
 FILL_SEED = 2
 DRAIN_S = 90.0
 RECENT_S = 120  # seconds of arrivals kept for timelines
@@ -43,6 +48,9 @@ _STATE_SCRIPT = """INSERT INTO lab_out SELECT id, k, n, at_ms, CHAR_LENGTH(large
 PAD_BYTES = 1024  # of a key's state, in a workload with much of it
 _SCRIPT = """INSERT INTO lab_out SELECT id, k, COUNT(*) OVER (
   PARTITION BY k ORDER BY pt ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW), at_ms FROM lab_in"""
+
+
+Arrival = tuple[int, int, int]  # (arrived ms, produced ms, key), in the order of arrival
 
 
 class Row(msgspec.Struct):
@@ -78,7 +86,7 @@ class Workload:
         self._produced = 0
         self._committed: Counter[int] = Counter()
         self._counts: dict[int, list[int]] = {key: [] for key in range(KEYS)}
-        self._arrivals: list[tuple[int, int, int]] = []  # (arrived ms, produced ms, key), uncommitted reads
+        self._arrivals: list[Arrival] = []  # uncommitted reads
         self._watched_ms = 0  # since when gaps count
         self._dropped_to_ms = 0  # newest row that was dropped from the arrivals
         self._dropped_gap_ms = 0  # the longest time without a row among those that were dropped
@@ -133,8 +141,8 @@ class Workload:
         """Begin to produce and to read."""
         readers: list[tuple[str, Callable[[], None]]] = [
             ("produce", self._produce),
-            ("read", lambda: self._read("read_uncommitted", self._arrived)),
-            ("read-committed", lambda: self._read("read_committed", self._book)),
+            ("read", lambda: self._read("read_uncommitted", self._arrived, wait_ms=FRESH_MS)),
+            ("read-committed", lambda: self._read("read_committed", self._book, wait_ms=BOOKED_MS)),
         ]
         self._threads = [threading.Thread(target=run, name=f"lab-{name}", daemon=True) for name, run in readers]
         for thread in self._threads:
@@ -153,18 +161,15 @@ class Workload:
         Output before `arrived_from_ms` does not count.
         """
         first: dict[int, int] = {}
-        with self._lock:
-            for arrived_ms, at_ms, key in self._arrivals:
-                if at_ms >= since_ms and arrived_ms >= arrived_from_ms and key not in first:
-                    first[key] = arrived_ms
+        for arrived_ms, at_ms, key in self._arrived_from(max(since_ms, arrived_from_ms)):
+            if at_ms >= since_ms and key not in first:
+                first[key] = arrived_ms
         return max(first.values()) if len(first) == KEYS else None
 
     def caught_up_at_ms(self, since_ms: int, *, delay_ms: int) -> int | None:
         """When output was at most `delay_ms` old again for a second, after `since_ms`; None while it is not."""
-        with self._lock:
-            arrivals = [each for each in self._arrivals if each[0] >= since_ms]
         start: int | None = None
-        for arrived_ms, at_ms, _ in arrivals:
+        for arrived_ms, at_ms, _ in self._arrived_from(since_ms):
             if arrived_ms - at_ms > delay_ms:
                 start = None
             elif start is None:
@@ -172,6 +177,11 @@ class Workload:
             elif arrived_ms - start >= 1000:
                 return start
         return None
+
+    def _arrived_from(self, since_ms: int) -> list[Arrival]:
+        """What came from then on; asked ten times a second while a job recovers, on the cores that it recovers on, so that not all that is kept may be looked at."""
+        with self._lock:
+            return self._arrivals[bisect_left(self._arrivals, (since_ms,)) :]
 
     def longest_gap_ms(self, since_ms: int) -> int:
         """The longest stretch since then in which no row at all came out, up to the newest row.
@@ -216,7 +226,7 @@ class Workload:
             self._clock.sleep(0.01)
         _flush(producer)
 
-    def _read(self, isolation: str, take: Callable[[Row, int], None]) -> None:
+    def _read(self, isolation: str, take: Callable[[Row, int], None], *, wait_ms: int) -> None:
         consumer = Consumer(
             {
                 "bootstrap.servers": self._kafka,
@@ -224,7 +234,7 @@ class Workload:
                 "isolation.level": isolation,
                 "auto.offset.reset": "earliest",
                 "enable.auto.commit": False,
-                "fetch.wait.max.ms": 20,
+                "fetch.wait.max.ms": wait_ms,
             }
         )
         consumer.subscribe([OUTPUT])
