@@ -19,7 +19,7 @@ from headrace.guard.lab.faults import FAULTS
 from headrace.guard.lab.matrix import judge_all
 
 SEED = 20_261_125
-CASES = ("host_dead", "agent_stopped", "cut", "loss_40", "all_hosts_cut")
+CASES = ("host_dead", "agent_stopped", "cut", "loss_40", "all_hosts_cut", "kafka_unreachable", "retired_host")
 
 
 @pytest.fixture(autouse=True)

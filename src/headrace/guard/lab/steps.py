@@ -177,7 +177,7 @@ STEP_FAULTS = (
         False,
         _part_all_from_kafka,
         _heal_all,
-        "packets between all hosts and Kafka vanish for 25 s: it is told, and nothing restarts over it",
+        "packets between all hosts and Kafka vanish until 25 s after it is told: nothing restarts over it",
         HOLE_S,
         hits=everyone,
         signs=("dependency_down",),
