@@ -58,7 +58,6 @@ def _take(after: Observed, event: HawkEvent) -> None:
             after.down -= {event.host}
             after.passed += after.suspected.pop(event.host, None) is not None
         case "verdict":
-            after.unreachable.pop(event.host, None)  # what a lost host said last says nothing any more
             _convict(after, event)
         case "verdict_told":
             _amend(after, event, {"told": event.at_ms}, "")

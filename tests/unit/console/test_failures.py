@@ -89,12 +89,12 @@ def test_alarms_are_the_newest() -> None:
 
 
 def test_what_does_not_answer_is_told_until_it_does() -> None:
-    """By each host and for most of them; a lost host's last word goes with it."""
+    """By each host and for most of them; that a process was lost says nothing of it."""
     deaf = [event(at, "dependency_unreachable", host=f"h{at}", names=("kafka",)) for at in (1, 2, 3)]
     after = fold(Observed(), [*deaf, event(4, "dependency_down", names=("kafka",))])
     assert (set(after.unreachable), after.dependencies_down) == ({"h1", "h2", "h3"}, ("kafka",))
-    after = fold(after, [event(5, "dependency_unreachable", host="h1"), event(6, "verdict", host="h2")])
-    assert after.unreachable == {"h3": ("kafka",)}
+    after = fold(after, [event(5, "dependency_unreachable", host="h1"), event(6, "verdict", host="h2", process="tm-2")])
+    assert after.unreachable == {"h2": ("kafka",), "h3": ("kafka",)}
     assert fold(after, [event(7, "dependency_down")]).dependencies_down == ()
 
 

@@ -174,6 +174,7 @@ def test_hosts_tell_what_they_cannot_reach_and_are_not_convicted() -> None:
     world.machines["h1"].up = False
     world.run(3000)
     assert world.observers["o1"].unreachable_from.counts == {"kafka": 2}
+    assert told("dependency_unreachable")[-1] == ("h1", [])
     for name in ("h2", "h3"):
         world.machines[name].report = RUNNING
     world.run(500)

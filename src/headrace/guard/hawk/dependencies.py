@@ -27,7 +27,9 @@ BAD_CHECKS = GOOD_CHECKS = 2
 DEPENDENCIES_MAX = 4
 NAME_BYTES_MAX = 16
 ADDRESSES_MAX = 5
-DOWN_SHARE = 0.5  # of the hosts that report: more, and it is the dependency and not the hosts
+DOWN_SHARE = (
+    0.5  # of the hosts that are heard, whether they need it or not: more, and it is the dependency and not the hosts
+)
 _API_VERSIONS = 18
 _CLIENT = b"headrace-hawk"
 _HEAD = struct.Struct(">hhih")
@@ -54,7 +56,7 @@ class DependencyWatch:
     def __init__(self, dependencies: Sequence[Dependency], selector: selectors.BaseSelector, *, every_s: int) -> None:
         self._dependencies = dependencies
         self._selector = selector
-        self._every_ms = max(every_s * 1000, PATIENCE_MS + 1)
+        self._every_ms = every_s * 1000  # longer than PATIENCE_MS, as the option sees to
         self._reach = {each.name: Reach() for each in dependencies}
         self._open: dict[socket.socket, Dependency] = {}
         self._waiting: set[str] = set()
@@ -137,7 +139,7 @@ class DependencyWatch:
 
 
 class UnreachableFrom:
-    """An observer's part: which hosts cannot reach what, and what is down for most of those that report."""
+    """An observer's part: which hosts cannot reach what, and what is down for most of those that are heard."""
 
     def __init__(self) -> None:
         self._hosts: dict[str, tuple[str, ...]] = {}
@@ -159,17 +161,16 @@ class UnreachableFrom:
             self._hosts.pop(host, None)
         return True
 
-    def turn(self, living: Callable[[], Collection[str]]) -> tuple[str, ...] | None:
-        """What is down now, when that has changed; what a host said last says nothing once it is not heard any more."""
+    def turn(self, living: Callable[[], Collection[str]]) -> tuple[list[str], tuple[str, ...] | None]:
+        """Hosts whose last word says nothing any more, since they are not heard; and what is down now, when that has changed."""
         if not self._hosts and not self._down:
-            return None
+            return [], None
         hosts = living()
-        self._hosts = {host: names for host, names in self._hosts.items() if host in hosts}
-        down = decide_down(self.counts, len(hosts))
-        if down == self._down:
-            return None
-        self._down = down
-        return down
+        gone = [host for host in self._hosts if host not in hosts]
+        for host in gone:
+            del self._hosts[host]
+        before, self._down = self._down, decide_down(self.counts, len(hosts))
+        return gone, None if self._down == before else self._down
 
 
 def follow(reach: Reach, *, answered: bool) -> Reach:
@@ -207,10 +208,18 @@ def parse_dependency(text: str) -> Dependency:
             hint="for instance kafka=kafka://10.0.0.9:9092",
         )
     if len(name.encode()) > NAME_BYTES_MAX:
-        raise Invalid("name of a dependency is too long", context={"name": name, "bytes_max": NAME_BYTES_MAX})
+        raise Invalid(
+            "name of a dependency is too long",
+            context={"name": name, "bytes_max": NAME_BYTES_MAX},
+            hint="it is a label of events and metrics: kafka, s3",
+        )
     found = tuple(parse_address(each.strip()) for each in addresses.split(","))
     if len(found) > ADDRESSES_MAX:
-        raise Invalid("dependency has too many addresses", context={"dependency": name, "addresses_max": ADDRESSES_MAX})
+        raise Invalid(
+            "dependency has too many addresses",
+            context={"dependency": name, "addresses_max": ADDRESSES_MAX},
+            hint="one that answers is enough: name a few brokers, not all",
+        )
     return Dependency(name, kind, found)
 
 
@@ -222,7 +231,11 @@ def parse_dependencies(texts: Sequence[str]) -> tuple[Dependency, ...]:
     """
     found = tuple(parse_dependency(text) for text in texts)
     if len(found) > DEPENDENCIES_MAX:
-        raise Invalid("too many dependencies", context={"given": len(found), "at_most": DEPENDENCIES_MAX})
+        raise Invalid(
+            "too many dependencies",
+            context={"given": len(found), "at_most": DEPENDENCIES_MAX},
+            hint="name those without which no job of this host goes on",
+        )
     names = [each.name for each in found]
     for name in names:
         if names.count(name) > 1:

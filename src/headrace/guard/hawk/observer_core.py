@@ -152,7 +152,9 @@ class ObserverCore:
         datagrams += self._ballot_datagrams(own, now_ms)
         decision, self._standing = decide_verdicts(self._all_facts(), self._standing, now_ms, self._options)
         self._follow(decision, now_ms)
-        down = self.unreachable_from.turn(self.living)
+        gone, down = self.unreachable_from.turn(self.living)
+        for host in gone:
+            self._tell("dependency_unreachable", host=host, names=[])
         if down is not None:
             self._tell("dependency_down", names=list(down))
         heard, self._heard_verdicts = self._heard_verdicts, []
