@@ -13,9 +13,8 @@ from tests.waiting import wait_until
 from headrace.core.clock import SystemClock
 from headrace.core.errors import Unsupported
 from headrace.guard.lab import disk, fakeclock, groups, stuck
-from headrace.guard.lab.fault import everyone, only
+from headrace.guard.lab.fault import everyone, only, pair
 from headrace.guard.lab.faults import FAULTS
-from headrace.guard.lab.steps import pair
 
 HOSTS = ("h1", "h2", "h3", "h4")
 V1_MOUNTS = "tmpfs /sys/fs/cgroup tmpfs rw 0 0\ncgroup /sys/fs/cgroup/cpu cgroup rw,relatime,cpu 0 0\n"

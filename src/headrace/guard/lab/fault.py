@@ -16,6 +16,11 @@ def only(_: Sequence[str], victim: str) -> tuple[str, ...]:
     return (victim,)
 
 
+def pair(hosts: Sequence[str], victim: str) -> tuple[str, ...]:
+    """The victim and the host after it."""
+    return (victim, hosts[(hosts.index(victim) + 1) % len(hosts)])
+
+
 def everyone(hosts: Sequence[str], _: str) -> tuple[str, ...]:
     """All hosts are hit."""
     return tuple(hosts)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Sequence
 
 from headrace.flink.driver_client import DriverClient
 from headrace.flink.protocol import Disconnect
 from headrace.guard.lab.cluster import KAFKA, WITNESSES, LabCluster, task_manager
-from headrace.guard.lab.fault import Fault, everyone
+from headrace.guard.lab.fault import Fault, everyone, pair
 from headrace.guard.lab.retire import readmit
 from headrace.guard.lab.timeline import read_events
 
@@ -21,11 +20,6 @@ VERDICT_PATIENCE_S = 30.0
 DEAF_S = 10.0
 HOLE_S = 25.0  # Kafka's clients give up a request after 30 s
 HEARTBEATS_S = 30.0  # the profile's heartbeat.timeout is 20 s, and the job restarts after it
-
-
-def pair(hosts: Sequence[str], victim: str) -> tuple[str, ...]:
-    """The victim and the host after it."""
-    return (victim, hosts[(hosts.index(victim) + 1) % len(hosts)])
 
 
 def _double(lab: LabCluster, host: str) -> None:

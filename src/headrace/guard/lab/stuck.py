@@ -21,8 +21,7 @@ from pathlib import Path
 from headrace.core.clock import Clock, SystemClock
 from headrace.core.errors import Unavailable
 from headrace.guard.lab.cluster import LabCluster
-from headrace.guard.lab.fault import Fault
-from headrace.guard.lab.steps import pair
+from headrace.guard.lab.fault import Fault, pair
 from headrace.stack.child import bind_to
 
 FUTEX = {"x86_64": 202, "aarch64": 98}  # number of the system call in which a Java thread waits for a lock
