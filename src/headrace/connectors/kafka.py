@@ -32,6 +32,11 @@ TRANSACTION_TIMEOUT_MS = 900_000
 CLIENT = {"properties.metric.reporters": "", "properties.enable.metrics.push": "false"}
 # A restarted job begins its transactions when the broker has aborted those of its last run; the client asks again after this long, doubling up to a second.
 # A writer took 0.1 s for that instead of 0.23 with the default of 100 ms (bench/NOTES.md).
+# How long a client goes on asking a broker that does not answer, instead of one and two minutes. A task that gives up fails, cannot abort its transaction either, and
+# Flink then ends the whole TaskManager: brokers that were away for two and a half minutes cost every TaskManager of the failure lab (`kafka_away`).
+PATIENCE_MS = 300_000
+PATIENT_SOURCE = {"properties.default.api.timeout.ms": str(PATIENCE_MS)}
+PATIENT_SINK = {"properties.max.block.ms": str(PATIENCE_MS), "properties.delivery.timeout.ms": str(PATIENCE_MS)}
 TRANSACTION = {"properties.transaction.timeout.ms": str(TRANSACTION_TIMEOUT_MS), "properties.retry.backoff.ms": "20"}
 
 OPTIONS = (
@@ -138,6 +143,7 @@ def render(table: Table, context: RenderContext) -> dict[str, str]:
     rendered["properties.fetch.min.bytes"] = FETCH_MIN_BYTES
     rendered["properties.fetch.max.wait.ms"] = FETCH_WAIT_MS
     rendered["scan.watermark.idle-timeout"] = options["idle-timeout"]
+    rendered |= PATIENT_SOURCE
     return rendered | _delivery(table, options, context)
 
 
@@ -185,9 +191,10 @@ def _delivery(table: Table, options: dict[str, str], context: RenderContext) -> 
     upsert = options["changelog"] == "upsert"
     guarantee = options["delivery"] or ("at-least-once" if upsert else "exactly-once")
     if guarantee == "at-least-once":
-        return {"sink.delivery-guarantee": guarantee}
+        return {"sink.delivery-guarantee": guarantee, **PATIENT_SINK}
     return {
         "sink.delivery-guarantee": guarantee,
+        **PATIENT_SINK,
         "sink.transactional-id-prefix": f"headrace-{context.job}-{table.name}",
         **TRANSACTION,
     }

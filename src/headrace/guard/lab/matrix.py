@@ -1,4 +1,4 @@
-"""The matrix: every fault of the lab once, judged; and the cases of the plan that this machine cannot play, with the reason."""
+"""The matrix: every fault of the lab once, judged; and those that this machine cannot play, with the reason."""
 
 from __future__ import annotations
 
@@ -10,10 +10,6 @@ from headrace.guard.lab.experiment import Outcome
 from headrace.guard.lab.faults import FAULTS
 from headrace.guard.lab.timeline import Timeline, has_sign
 from headrace.guard.lab.workload import Books
-
-NOT_PLAYED = {
-    "a dependency that is away for minutes (F22)": "`kafka_hole` is half a minute",
-}
 
 
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,12 +99,11 @@ def _books_problems(outcome: Outcome) -> list[str]:
 
 def find_not_played(played: set[str]) -> dict[str, str]:
     """Cases that were not played, each with the reason."""
-    rows = {
+    return {
         f"{fault.name} ({fault.plan})" if fault.plan else fault.name: fault.missing() or "not asked for in this run"
         for fault in FAULTS.values()
         if fault.name not in played
     }
-    return {**rows, **NOT_PLAYED}
 
 
 def merge_reports(reports: Sequence[MatrixReport]) -> MatrixReport:

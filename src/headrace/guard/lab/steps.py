@@ -19,6 +19,7 @@ MASS_S = 3.0
 VERDICT_PATIENCE_S = 30.0
 DEAF_S = 10.0
 HOLE_S = 25.0  # Kafka's clients give up a request after 30 s
+AWAY_S = 150.0  # and by default a transaction after 60 s, a record after 120 s
 HEARTBEATS_S = 30.0  # the profile's heartbeat.timeout is 20 s, and the job restarts after it
 
 
@@ -173,6 +174,17 @@ STEP_FAULTS = (
         _heal_all,
         "packets between all hosts and Kafka vanish until 25 s after it is told: nothing restarts over it",
         HOLE_S,
+        hits=everyone,
+        signs=("dependency_down",),
+        plan="F22",
+    ),
+    Fault(
+        "kafka_away",
+        False,
+        _part_all_from_kafka,
+        _heal_all,
+        "packets between all hosts and Kafka vanish until 150 s after it is told, longer than its clients try by default: nothing restarts over it",
+        AWAY_S,
         hits=everyone,
         signs=("dependency_down",),
         plan="F22",

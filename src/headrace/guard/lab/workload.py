@@ -18,7 +18,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from headrace.connectors.kafka import CLIENT, TRANSACTION
+from headrace.connectors.kafka import CLIENT, PATIENT_SINK, PATIENT_SOURCE, TRANSACTION
 from headrace.core.clock import Clock
 from headrace.core.errors import Unavailable
 from headrace.core.rand import seeded
@@ -117,12 +117,19 @@ class Workload:
     def submit_request(self, cluster: str, *, parallelism: int, config: dict[str, str], run: str) -> Submit:
         """The job as a request to the driver."""
         kafka = {"connector": "kafka", "properties.bootstrap.servers": self._kafka, "format": "json", **CLIENT}
-        source = {**kafka, "topic": INPUT, "scan.startup.mode": "earliest-offset", "properties.group.id": "lab"}
+        source = {
+            **kafka,
+            "topic": INPUT,
+            "scan.startup.mode": "earliest-offset",
+            "properties.group.id": "lab",
+            **PATIENT_SOURCE,
+        }
         sink = {
             **kafka,
             "topic": OUTPUT,
             "sink.delivery-guarantee": "exactly-once",
             "sink.transactional-id-prefix": f"lab-{run}",
+            **PATIENT_SINK,
             **TRANSACTION,
         }
         tables = (
