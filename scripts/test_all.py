@@ -18,6 +18,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -78,6 +79,8 @@ class Group:
     env: Mapping[str, str] = field(default_factory=dict)
     # Added to the command, runs what failed again; nothing when that is not done, or the command does it by itself.
     repeat: Sequence[str] = ()
+    # Argument that names the folder for temporary files, of a command that leaves some behind.
+    scratch: str = ""
 
 
 def pytest_group(name: str, *arguments: str, repeat: bool = False, **env: str) -> Group:
@@ -92,7 +95,7 @@ def maven_group(module: str, *properties: str) -> Group:
     """The tests of a Java module."""
     pom = str(ROOT / "java" / module / "pom.xml")
     command = ["mvn", "-B", "-ntp", "-f", pom, *properties, "test"]
-    return Group(f"java {module}", command, maven_counts, {"JAVA_HOME": str(find_jdk())})
+    return Group(f"java {module}", command, maven_counts, {"JAVA_HOME": str(find_jdk())}, scratch="-Dtest.tmp=")
 
 
 def groups(*, long: bool) -> list[Group]:
@@ -185,7 +188,8 @@ def run_group(group: Group) -> Outcome:
     """Run one group, and again what failed, see above."""
     started = time.monotonic()
     print(f"\n=== {group.name} ===", flush=True)
-    outcome = run_command(group, group.command)
+    with tempfile.TemporaryDirectory(prefix="headrace-tests-") as folder:
+        outcome = run_command(group, [*group.command, group.scratch + folder] if group.scratch else group.command)
     failed = len(outcome.failed)
     if group.repeat and 0 < failed <= REPEATED_MAX:
         print(f"=== {group.name}: {failed} failed, once more ===", flush=True)

@@ -81,3 +81,15 @@ def test_sums_of_surefire() -> None:
         "[ERROR] Tests run: 5, Failures: 1, Errors: 1, Skipped: 0\n",
     ]
     assert maven_counts(lines) == {"passed": 13, "failed": 1, "error": 1, "skipped": 2}
+
+
+def test_temporary_files_of_a_group_go_with_it(tmp_path: Path) -> None:
+    """What a command leaves in the folder that it is given does not outlive it; it has one of its own each time."""
+    told = tmp_path / "told.txt"
+    writes = (
+        "import sys; from pathlib import Path; folder = Path(sys.argv[-1].partition('=')[2]); "
+        f"(folder / 'left').touch(); Path({str(told)!r}).write_text(str(folder)); print('1 passed')"
+    )
+    found = run_group(Group("it", [sys.executable, "-c", writes], pytest_counts, scratch="-Dtest.tmp="))
+    assert (found.well, found.counts) == (True, {"passed": 1})
+    assert not Path(told.read_text()).exists()
