@@ -1,7 +1,7 @@
-"""What Hawk costs a host: `python bench/hawk_agent.py [--json] [--seconds S] [--processes N] [--disk FOLDER]`.
+"""What Hawk costs a host: `python bench/hawk_agent.py [--json] [--seconds S] [--processes N] [--dependencies N] [--disk FOLDER]`.
 
 Starts three observers and one agent as processes of their own over loopback, as `headrace hawk observe` and `headrace agent` do; the agent watches
-N processes and checks a disk. After joining, CPU time (nanoseconds that the scheduler gave each process) and resident memory of each are read over S seconds,
+N processes, checks a disk, and asks dependencies that answer as a broker does, three addresses each. After joining, CPU time (nanoseconds that the scheduler gave each process) and resident memory of each are read over S seconds,
 the agent's own metrics beside them. Must: at most 1 % of a core and 40 MB for the agent.
 """
 
@@ -10,11 +10,14 @@ from __future__ import annotations
 import argparse
 import json
 import socket
+import socketserver
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 
 from headrace.guard.hawk.keys import host_key, new_key, write_key
@@ -22,6 +25,7 @@ from headrace.guard.hawk.metrics import AGENT
 from headrace.stack import orphans
 
 OBSERVERS = 3
+ADDRESSES = 3  # of each dependency
 JOIN_S = 60.0
 CPU_SHARE_MAX, RSS_BYTES_MAX = 0.01, 40e6
 
@@ -74,7 +78,18 @@ def wait_joined(port: int, beats: int) -> None:
     raise TimeoutError("the agent did not join")
 
 
-def start(folder: Path, watched: int, disk: Path) -> tuple[dict[str, subprocess.Popen[bytes]], int]:
+class Answer(socketserver.BaseRequestHandler):
+    """Says something to whoever asks."""
+
+    def handle(self) -> None:
+        """After one request."""
+        self.request.recv(256)
+        self.request.sendall(b"\0\0\0\0")
+
+
+def start(
+    folder: Path, watched: int, disk: Path, dependencies: Sequence[str]
+) -> tuple[dict[str, subprocess.Popen[bytes]], int]:
     """All processes by name, and the port of the agent's metrics."""
     key = new_key()
     write_key(folder / "cluster.key", key)
@@ -101,15 +116,22 @@ def start(folder: Path, watched: int, disk: Path) -> tuple[dict[str, subprocess.
         orphans.write_pid(run, name, started[name].pid)
     words = ["-m", "headrace.guard.hawk.agent", "--host", "h1", "--observers", ",".join(addresses)]
     words += ["--key-file", str(folder / "h1.key"), "--pid-folder", str(run), "--disk", str(disk)]
+    words += [word for each in dependencies for word in ("--dependency", each)]
     spawn("agent", [*words, "--metrics", f"127.0.0.1:{metrics_port}"])
     return started, metrics_port
 
 
-def measure(seconds: float, watched: int, disk: Path | None) -> dict[str, object]:
+def measure(seconds: float, watched: int, dependencies: int, disk: Path | None) -> dict[str, object]:
     """Run all of it once."""
-    with tempfile.TemporaryDirectory(prefix="headrace-agent-") as name:
+    with (
+        tempfile.TemporaryDirectory(prefix="headrace-agent-") as name,
+        socketserver.ThreadingTCPServer(("127.0.0.1", 0), Answer) as broker,
+    ):
+        threading.Thread(target=broker.serve_forever, daemon=True).start()
         folder = Path(name)
-        started, port = start(folder, watched, disk or folder)
+        addresses = ",".join([f"127.0.0.1:{broker.server_address[1]}"] * ADDRESSES)
+        asked = [f"kafka-{number}=kafka://{addresses}" for number in range(dependencies)]
+        started, port = start(folder, watched, disk or folder, asked)
         try:
             wait_joined(port, 30)
             names = ["agent", *(f"observer-{index}" for index in range(OBSERVERS))]
@@ -124,9 +146,12 @@ def measure(seconds: float, watched: int, disk: Path | None) -> dict[str, object
             for process in started.values():
                 process.kill()
                 process.wait()
+            broker.shutdown()
     return {
         "seconds": round(elapsed_s, 1),
         "watched": watched,
+        "dependencies": dependencies,
+        "unreachable": sum(value for each, value in told.items() if "dependency_unreachable" in each),
         "cpu_share": {each: round(share, 5) for each, share in shares.items()},
         "rss_mb": {each: round(size / 1e6, 1) for each, size in memory.items()},
         "heartbeats_per_s": round((told[AGENT + "heartbeats_total"] - beats) / elapsed_s, 2),
@@ -141,9 +166,10 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--dependencies", type=int, default=1)
     parser.add_argument("--disk", type=Path)
     chosen = parser.parse_args()
-    result = measure(chosen.seconds, chosen.processes, chosen.disk)
+    result = measure(chosen.seconds, chosen.processes, chosen.dependencies, chosen.disk)
     print(json.dumps(result, indent=None if chosen.json else 1))
     return 0 if result["held"] else 1
 

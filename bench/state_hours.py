@@ -12,7 +12,8 @@ The first fifth of the windows is left out: files of the load are merged then. O
 merge of nearly everything and shrink with it, the others by their means. How long the longest operation took is in
 the report, with the number of windows in which one took more than a second: a bound on that is for a quiet machine, and `--stall-ms` sets one.
 
-Without `--gb` it takes 20 GB, or what the disk has room for: files and checkpoints come to `DISK_SHARE` times the state.
+Without `--gb` it takes 20 GB, or what the disk has room for: files and checkpoints come to `DISK_SHARE` times the state. `--little-disk` leaves
+files that a checkpoint has in its folder (`state.backend.slimbase.checkpoint-files.cache-size`), which halves that.
 
     python bench/state_hours.py --gb 20 --minutes 180 [--json]
 """
@@ -27,7 +28,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from memory_limit import NoLimit, limited
@@ -47,6 +48,8 @@ LOCAL_SHARE_MAX = 4.0
 # A checkpoint has the files as they were, and the one before until it is complete.
 CHECKPOINT_SHARE_MAX = 6.0
 DISK_SHARE = 6.0
+LITTLE_DISK_SHARE = 3.0
+LITTLE_DISK_OPTION = {"state.backend.slimbase.checkpoint-files.cache-size": "64 mb"}
 STATE_GB = 20.0
 STATE_GB_MIN = 1.0
 # A merge of nearly everything falls into one part and not into the other.
@@ -164,6 +167,9 @@ def run(options: argparse.Namespace) -> tuple[list[Figures], Figures]:
     budget_bytes = int(options.managed_gib * GIB)
     SCRATCH.mkdir(parents=True, exist_ok=True)
     free_bytes = shutil.disk_usage(options.folder or SCRATCH).free
+    backend, share = pinned(BACKENDS["slimbase"]), DISK_SHARE
+    if options.little_disk:
+        backend, share = replace(backend, options={**backend.options, **LITTLE_DISK_OPTION}), LITTLE_DISK_SHARE
     with (
         limited(budget_bytes + HEAP_BYTES + NATIVE_BYTES + PAGE_CACHE_BYTES) as limit,
         tempfile.TemporaryDirectory(dir=options.folder or SCRATCH, prefix="hours-") as folder,
@@ -173,30 +179,30 @@ def run(options: argparse.Namespace) -> tuple[list[Figures], Figures]:
             "managed-bytes": budget_bytes,
             "memory-stat": limit.stat,
             "conf": "execution.checkpointing.incremental=true",
-            "records": int(size_gb(options.gb, free_bytes) * 1e9 / RECORD_BYTES),
+            "records": int(size_gb(options.gb, free_bytes, share) * 1e9 / RECORD_BYTES),
             "value-bytes": VALUE_BYTES,
             "minutes": options.minutes,
             "window-ms": options.window_s * 1_000,
             "checkpoint-ms": options.checkpoint_s * 1_000,
             "ttl-ms": TTL_S * 1_000,
         }
-        command = java_command(pinned(BACKENDS["slimbase"]), MAIN, arguments, heap=f"{HEAP_BYTES // MIB}m")
+        command = java_command(backend, MAIN, arguments, heap=f"{HEAP_BYTES // MIB}m")
         command.insert(1, "-XX:+UseG1GC")
         return _follow(limit.wrap(command), quiet=options.json)
 
 
-def size_gb(wanted: float | None, free_bytes: int) -> float:
+def size_gb(wanted: float | None, free_bytes: int, share: float = DISK_SHARE) -> float:
     """State to drive: what was asked for, else as much as fits, at most `STATE_GB`. Pure.
 
     Raises:
         NoRoom: the disk has too little.
     """
-    fits = free_bytes / 1e9 / DISK_SHARE
+    fits = free_bytes / 1e9 / share
     size = min(STATE_GB, fits) if wanted is None else wanted
     if size > fits or size < min(STATE_GB_MIN, wanted or STATE_GB_MIN):
         raise NoRoom(
             f"disk has too little room, state_gb={size:.1f}, free_gb={free_bytes / 1e9:.0f}, "
-            f"needed_gb={max(size, STATE_GB_MIN) * DISK_SHARE:.0f}, hint: name another folder with --folder"
+            f"needed_gb={max(size, STATE_GB_MIN) * share:.0f}, hint: name another folder with --folder"
         )
     return size
 
@@ -232,6 +238,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--window-s", type=int, default=60)
     parser.add_argument("--checkpoint-s", type=int, default=10)
     parser.add_argument("--stall-ms", type=float, default=None, help="fail when an operation takes longer")
+    parser.add_argument("--little-disk", action="store_true", help="leave files that a checkpoint has in its folder")
     parser.add_argument("--folder", default=None, help="where files are; default: build/bench")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args(words)

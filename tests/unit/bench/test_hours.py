@@ -102,6 +102,7 @@ def test_state_is_as_large_as_the_disk_allows() -> None:
     assert size_gb(None, 600 * 10**9) == 20.0
     assert size_gb(None, 60 * 10**9) == 10.0
     assert size_gb(0.5, 60 * 10**9) == 0.5
+    assert size_gb(None, 60 * 10**9, share=4.0) == 15.0
     with pytest.raises(NoRoom, match="needed_gb=120"):
         size_gb(20.0, 60 * 10**9)
     with pytest.raises(NoRoom, match="needed_gb=6"):
