@@ -30,13 +30,13 @@ TRANSACTION_TIMEOUT_MS = 900_000
 # Of every client. Flink reads a client's metrics itself; registering them with JMX and asking the broker which it would like made a producer take 60 to
 # 94 ms to start instead of 10, and a restarted job starts two for each subtask of a sink before it runs.
 CLIENT = {"properties.metric.reporters": "", "properties.enable.metrics.push": "false"}
-# A restarted job begins its transactions when the broker has aborted those of its last run; the client asks again after this long, doubling up to a second.
-# A writer took 0.1 s for that instead of 0.23 with the default of 100 ms (bench/NOTES.md).
 # How long a client goes on asking a broker that does not answer, instead of one and two minutes. A task that gives up fails, cannot abort its transaction either, and
 # Flink then ends the whole TaskManager: brokers that were away for two and a half minutes cost every TaskManager of the failure lab (`kafka_away`).
 PATIENCE_MS = 300_000
 PATIENT_SOURCE = {"properties.default.api.timeout.ms": str(PATIENCE_MS)}
 PATIENT_SINK = {"properties.max.block.ms": str(PATIENCE_MS), "properties.delivery.timeout.ms": str(PATIENCE_MS)}
+# A restarted job begins its transactions when the broker has aborted those of its last run; the client asks again after this long, doubling up to a second.
+# A writer took 0.1 s for that instead of 0.23 with the default of 100 ms (bench/NOTES.md).
 TRANSACTION = {"properties.transaction.timeout.ms": str(TRANSACTION_TIMEOUT_MS), "properties.retry.backoff.ms": "20"}
 
 OPTIONS = (
