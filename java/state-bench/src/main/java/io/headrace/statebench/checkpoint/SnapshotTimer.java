@@ -8,6 +8,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.concurrent.Executor;
 import java.util.concurrent.RunnableFuture;
 import java.util.stream.Stream;
 import org.apache.flink.api.common.JobID;
@@ -36,7 +37,7 @@ public final class SnapshotTimer {
     private final OperatingSystemMXBean process = (OperatingSystemMXBean) ManagementFactory.getOperatingSystemMXBean();
     private long checkpoint;
     /** The JobManager's: puts real files in the place of a backend's placeholders, and deletes those that no checkpoint has any more. */
-    private final SharedStateRegistry registry = new SharedStateRegistryImpl();
+    private final SharedStateRegistry registry;
 
     private KeyedStateHandle newest;
 
@@ -71,8 +72,15 @@ public final class SnapshotTimer {
         }
     }
 
+    /** Files that no checkpoint has any more are deleted at once, so that bytes that appear can be counted. */
     public SnapshotTimer(CheckpointableKeyedStateBackend<?> backend, File folder) throws IOException {
+        this(backend, folder, Runnable::run);
+    }
+
+    /** Files that no checkpoint has any more are deleted on this executor, as a JobManager does it on one of its own. */
+    public SnapshotTimer(CheckpointableKeyedStateBackend<?> backend, File folder, Executor deleter) throws IOException {
         this.backend = backend;
+        this.registry = new SharedStateRegistryImpl(deleter);
         this.folder = folder.toPath();
         Files.createDirectories(this.folder);
         org.apache.flink.core.fs.Path path = new org.apache.flink.core.fs.Path(folder.toURI());

@@ -55,6 +55,7 @@ public final class Hours implements AutoCloseable {
     private final ValueState<byte[]> rows;
     private final SnapshotTimer timer;
     private final ExecutorService background = Executors.newSingleThreadExecutor(Hours::daemon);
+    private final ExecutorService deleter = Executors.newSingleThreadExecutor(Hours::daemon);
     /** Version of each exact key's value; 0 when it was removed. */
     private final int[] versions;
 
@@ -83,7 +84,7 @@ public final class Hours implements AutoCloseable {
         ValueStateDescriptor<byte[]> expiring = new ValueStateDescriptor<>("row", BytePrimitiveArraySerializer.INSTANCE);
         expiring.enableTimeToLive(StateTtlConfig.newBuilder(Duration.ofMillis(ttlMs)).build());
         rows = backend.state(expiring);
-        timer = new SnapshotTimer(backend.keyed(), new File(folder, "checkpoints"));
+        timer = new SnapshotTimer(backend.keyed(), new File(folder, "checkpoints"), deleter);
         versions = new int[Math.toIntExact((n + EXACT - 1) / EXACT)];
         removedExact = versions.length;
         zipf = KeyStream.zipf(n, SEED);
@@ -91,7 +92,7 @@ public final class Hours implements AutoCloseable {
     }
 
     private static Thread daemon(Runnable work) {
-        Thread thread = new Thread(work, "asynchronous-part");
+        Thread thread = new Thread(work, "beside-the-task");
         thread.setDaemon(true);
         return thread;
     }
