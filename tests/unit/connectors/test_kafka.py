@@ -59,6 +59,8 @@ def test_an_upsert_table_is_idempotent_and_immediate() -> None:
     """The upsert connector, at least once, no transaction to wait for; buffering only when asked for."""
     rendered = render_options(table("kafka", key=("sid",), changelog="upsert"), context())
     assert (rendered["connector"], rendered["sink.delivery-guarantee"]) == ("upsert-kafka", "at-least-once")
+    patience = [rendered[f"properties.{name}.ms"] for name in ("max.block", "delivery.timeout", "default.api.timeout")]
+    assert patience == ["300000"] * 3
     assert not {"key.fields", "sink.transactional-id-prefix", "scan.startup.mode", "sink.buffer-flush.interval"} & set(
         rendered
     )

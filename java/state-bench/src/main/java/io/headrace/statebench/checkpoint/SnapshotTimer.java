@@ -1,6 +1,7 @@
 package io.headrace.statebench.checkpoint;
 
 import com.sun.management.OperatingSystemMXBean;
+import io.headrace.statebench.FolderBytes;
 import java.io.File;
 import java.io.IOException;
 import java.lang.management.ManagementFactory;
@@ -10,7 +11,6 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.concurrent.Executor;
 import java.util.concurrent.RunnableFuture;
-import java.util.stream.Stream;
 import org.apache.flink.api.common.JobID;
 import org.apache.flink.api.common.state.CheckpointListener;
 import org.apache.flink.runtime.checkpoint.CheckpointOptions;
@@ -53,7 +53,7 @@ public final class SnapshotTimer {
 
         private Begun(long number, CheckpointStreamFactory streams) throws Exception {
             this.number = number;
-            bytes = folderBytes();
+            bytes = FolderBytes.of(folder);
             cpu = process.getProcessCpuTime();
             begin = System.nanoTime();
             snapshot = backend.snapshot(number, number, streams, CheckpointOptions.forCheckpointWithDefaultLocation());
@@ -110,7 +110,7 @@ public final class SnapshotTimer {
         figures.put("sync_ms", (begun.afterSync - begun.begin) / 1e6);
         figures.put("async_ms", (begun.end - begun.afterSync) / 1e6);
         figures.put("cpu_ms", (process.getProcessCpuTime() - begun.cpu) / 1e6);
-        figures.put("bytes", folderBytes() - begun.bytes);
+        figures.put("bytes", FolderBytes.of(folder) - begun.bytes);
         figures.put("bytes_reported", result.getJobManagerOwnedSnapshot().getCheckpointedSize());
         figures.put("bytes_whole", result.getStateSize());
         KeyedStateHandle before = newest;
@@ -127,11 +127,5 @@ public final class SnapshotTimer {
     /** The checkpoint taken last, to restore from. */
     public KeyedStateHandle newest() {
         return newest;
-    }
-
-    private long folderBytes() throws IOException {
-        try (Stream<Path> files = Files.walk(folder)) {
-            return files.filter(Files::isRegularFile).mapToLong(file -> file.toFile().length()).sum();
-        }
     }
 }

@@ -2,6 +2,7 @@ package io.headrace.statebench.tiers;
 
 import io.headrace.statebench.Arguments;
 import io.headrace.statebench.BackendUnderTest;
+import io.headrace.statebench.FolderBytes;
 import io.headrace.statebench.checkpoint.SnapshotTimer;
 import io.headrace.statebench.micro.KeyStream;
 import java.io.File;
@@ -15,7 +16,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
-import java.util.stream.Stream;
 import org.apache.flink.api.common.state.StateTtlConfig;
 import org.apache.flink.api.common.state.ValueState;
 import org.apache.flink.api.common.state.ValueStateDescriptor;
@@ -50,6 +50,7 @@ public final class Hours implements AutoCloseable {
     private final long ttlMs;
     private final Report report;
     private final File folder;
+    private final Path checkpointFolder;
     private final BackendUnderTest<Long> backend;
     private final ValueState<byte[]> values;
     private final ValueState<byte[]> rows;
@@ -79,12 +80,13 @@ public final class Hours implements AutoCloseable {
         ttlMs = arguments.number("ttl-ms", 60_000);
         report = new Report(arguments);
         folder = new File(arguments.required("folder"));
+        checkpointFolder = folder.toPath().resolve("checkpoints");
         backend = BackendUnderTest.open(arguments, LongSerializer.INSTANCE);
         values = backend.state(new ValueStateDescriptor<>("value", BytePrimitiveArraySerializer.INSTANCE));
         ValueStateDescriptor<byte[]> expiring = new ValueStateDescriptor<>("row", BytePrimitiveArraySerializer.INSTANCE);
         expiring.enableTimeToLive(StateTtlConfig.newBuilder(Duration.ofMillis(ttlMs)).build());
         rows = backend.state(expiring);
-        timer = new SnapshotTimer(backend.keyed(), new File(folder, "checkpoints"), deleter);
+        timer = new SnapshotTimer(backend.keyed(), checkpointFolder.toFile(), deleter);
         versions = new int[Math.toIntExact((n + EXACT - 1) / EXACT)];
         removedExact = versions.length;
         zipf = KeyStream.zipf(n, SEED);
@@ -317,8 +319,8 @@ public final class Hours implements AutoCloseable {
         figures.put("changed_bytes", changedBytes);
         figures.put("live_bytes", liveBytes());
         figures.put("row_count", rowCount);
-        figures.put("local_bytes", bytesBelow(folder.toPath(), "checkpoints"));
-        figures.put("checkpoint_bytes", bytesBelow(folder.toPath().resolve("checkpoints"), ""));
+        figures.put("local_bytes", FolderBytes.without(folder.toPath(), checkpointFolder));
+        figures.put("checkpoint_bytes", FolderBytes.of(checkpointFolder));
         figures.put("resident_bytes", residentBytes());
         figures.put("checkpoints", checkpoints.size());
         figures.put("checkpoint_ms_longest", longest("async_ms"));
@@ -337,17 +339,6 @@ public final class Hours implements AutoCloseable {
     /** Of values, by what the exact keys say. Rows come on top: whoever reads the windows knows how many came within the time to live. */
     private long liveBytes() {
         return (versions.length - removedExact) * EXACT * (Long.BYTES + valueBytes);
-    }
-
-    private static long bytesBelow(Path folder, String without) throws IOException {
-        try (Stream<Path> files = Files.walk(folder)) {
-            return files.filter(file -> without.isEmpty() || !file.startsWith(folder.resolve(without)))
-                    .mapToLong(file -> file.toFile().isFile() ? file.toFile().length() : 0)
-                    .sum();
-        } catch (java.io.UncheckedIOException e) {
-            // A file went while it was looked for.
-            return bytesBelow(folder, without);
-        }
     }
 
     private static long residentBytes() throws IOException {
