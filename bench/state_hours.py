@@ -29,7 +29,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TextIO
 
 from memory_limit import NoLimit, limited
 from state_setup import BACKENDS, GIB, MIB, SCRATCH, ForkFailed, build_harness, java_command, pinned
@@ -151,7 +151,9 @@ def say_window(window: Mapping[str, Any]) -> str:
         f"{window['phase']:>11}: {window['operations'] / window['wall_s']:9,.0f} ops/s, written {window['written_per_changed']:5.2f}, "
         f"here {window['local_share']:4.2f}, checkpoints {window['checkpoint_share']:4.2f}, holds {window['resident_bytes'] >> 20:5} MiB, "
         f"p99 < {window['p99_below_ns'] / 1e6:7.3f} ms, p99.99 < {window['p9999_below_ns'] / 1e6:8.3f}, longest {window['longest_ms']:7.1f}, "
-        f"checkpoint {window['checkpoint_ms_longest']:7.0f}"
+        f"checkpoint {window['checkpoint_ms_longest']:7.0f}, "
+        f"disk {window['disk_reads'] / window['wall_s']:6,.0f} reads/s of {window['disk_read_ms']:6.3f} ms, "
+        f"runs {window['runs_most']:4}, waited {window['waited_ms']:6} ms"
         + (f", long in {window['stalled_in']}" if window.get("stalled_in") else "")
     )
 
@@ -189,7 +191,7 @@ def run(options: argparse.Namespace) -> tuple[list[Figures], Figures]:
         }
         command = java_command(backend, MAIN, arguments, heap=f"{HEAP_BYTES // MIB}m")
         command.insert(1, "-XX:+UseG1GC")
-        return _follow(limit.wrap(command), quiet=options.json)
+        return _follow(limit.wrap(command), sys.stderr if options.json else sys.stdout)
 
 
 def size_gb(wanted: float | None, free_bytes: int, share: float = DISK_SHARE) -> float:
@@ -208,7 +210,7 @@ def size_gb(wanted: float | None, free_bytes: int, share: float = DISK_SHARE) ->
     return size
 
 
-def _follow(command: Sequence[str], *, quiet: bool) -> tuple[list[Figures], Figures]:
+def _follow(command: Sequence[str], progress: TextIO) -> tuple[list[Figures], Figures]:
     """Lines as they come, so that whoever waits for hours sees how it goes."""
     lines: list[Figures] = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -216,13 +218,13 @@ def _follow(command: Sequence[str], *, quiet: bool) -> tuple[list[Figures], Figu
             if not text.startswith("{"):
                 continue
             lines.append(json.loads(text))
-            if not quiet:
-                windows = windows_of(lines, TTL_S)
-                is_window = str(lines[-1].get("phase", "")).startswith("window_")
-                print(
-                    say_window(windows[-1]) if is_window else f"{lines[-1].get('phase', 'end')}: {text.strip()}",
-                    flush=True,
-                )
+            windows = windows_of(lines, TTL_S)
+            is_window = str(lines[-1].get("phase", "")).startswith("window_")
+            print(
+                say_window(windows[-1]) if is_window else f"{lines[-1].get('phase', 'end')}: {text.strip()}",
+                file=progress,
+                flush=True,
+            )
     end = next((line for line in lines if "end" in line), {"end": f"killed, code={process.returncode}"})
     return windows_of(lines, TTL_S), end
 

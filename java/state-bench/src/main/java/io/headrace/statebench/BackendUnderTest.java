@@ -8,7 +8,6 @@ import org.apache.flink.api.common.state.StateDescriptor;
 import org.apache.flink.api.common.typeutils.TypeSerializer;
 import org.apache.flink.configuration.Configuration;
 import org.apache.flink.core.fs.CloseableRegistry;
-import org.apache.flink.metrics.groups.UnregisteredMetricsGroup;
 import org.apache.flink.runtime.execution.Environment;
 import org.apache.flink.runtime.state.CheckpointableKeyedStateBackend;
 import org.apache.flink.runtime.state.KeyGroupRange;
@@ -40,12 +39,14 @@ public final class BackendUnderTest<K> implements AutoCloseable {
     private final CheckpointableKeyedStateBackend<K> backend;
     private final Environment environment;
 
-    private BackendUnderTest(
-            StateBackend factory, TypeSerializer<K> keys, CheckpointableKeyedStateBackend<K> backend, Environment environment) {
+    private final Gauges gauges;
+
+    private BackendUnderTest(StateBackend factory, Environment environment, KeyedStateBackendParametersImpl<K> parameters) throws Exception {
         this.factory = factory;
-        this.keys = keys;
-        this.backend = backend;
+        this.keys = parameters.getKeySerializer();
         this.environment = environment;
+        this.gauges = (Gauges) parameters.getMetricGroup();
+        this.backend = factory.createKeyedStateBackend(parameters);
     }
 
     /** Loads the configured backend; local files go to `--folder`. */
@@ -58,8 +59,7 @@ public final class BackendUnderTest<K> implements AutoCloseable {
             Arguments arguments, TypeSerializer<K> keys, KeyGroupRange range, List<KeyedStateHandle> handles) throws Exception {
         StateBackend made = factory(arguments);
         Environment environment = environment(arguments);
-        return new BackendUnderTest<>(
-                made, keys, made.createKeyedStateBackend(parameters(environment, keys, range, handles)), environment);
+        return new BackendUnderTest<>(made, environment, parameters(environment, keys, range, handles));
     }
 
     static StateBackend factory(Arguments arguments) throws Exception {
@@ -79,8 +79,7 @@ public final class BackendUnderTest<K> implements AutoCloseable {
     /** Gives this backend up and restores another one from the checkpoint, as a task does that runs again on its TaskManager. */
     public BackendUnderTest<K> restored(KeyedStateHandle checkpoint) throws Exception {
         backend.dispose();
-        return new BackendUnderTest<>(
-                factory, keys, factory.createKeyedStateBackend(parameters(environment, keys, List.of(checkpoint))), environment);
+        return new BackendUnderTest<>(factory, environment, parameters(environment, keys, List.of(checkpoint)));
     }
 
     static <K> KeyedStateBackendParametersImpl<K> parameters(
@@ -99,7 +98,7 @@ public final class BackendUnderTest<K> implements AutoCloseable {
                 range,
                 environment.getTaskKvStateRegistry(),
                 TtlTimeProvider.DEFAULT,
-                new UnregisteredMetricsGroup(),
+                new Gauges(),
                 (name, value) -> {},
                 handles,
                 new CloseableRegistry(),
@@ -109,6 +108,11 @@ public final class BackendUnderTest<K> implements AutoCloseable {
     /** The backend itself. */
     public CheckpointableKeyedStateBackend<K> keyed() {
         return backend;
+    }
+
+    /** What the backend tells of itself. */
+    public Gauges gauges() {
+        return gauges;
     }
 
     /** A state of the backend in the void namespace, with every wrapper that an operator would get. */

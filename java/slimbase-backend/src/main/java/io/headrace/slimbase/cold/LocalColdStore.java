@@ -16,6 +16,7 @@ import io.headrace.slimbase.file.LookupBuffers;
 import io.headrace.slimbase.file.MergeResult;
 import io.headrace.slimbase.file.RecordRuns;
 import io.headrace.slimbase.file.SegmentWriter;
+import io.headrace.slimbase.file.SteadyDeletes;
 import io.headrace.slimbase.file.ValueFilter;
 import java.io.BufferedOutputStream;
 import java.io.IOException;
@@ -171,7 +172,7 @@ public final class LocalColdStore implements ColdStore {
 
     private RestoredPlace placeOf(CheckpointFile stored, long number) throws IOException {
         Files.createDirectories(directory);
-        return new RestoredPlace(stored, path(number), stored.isFar() ? rangesOf(stored) : null);
+        return new RestoredPlace(stored, path(number), stored.isFar() ? rangesOf(stored) : null, this::deleteSoon);
     }
 
     /**
@@ -287,6 +288,23 @@ public final class LocalColdStore implements ColdStore {
         }
     }
 
+    /** Beside the task. */
+    private void deleteSoon(Path file) {
+        try {
+            deleter.execute(() -> deleteNow(file));
+        } catch (RejectedExecutionException e) {
+            // The store is at its end, and the whole folder goes.
+        }
+    }
+
+    private static void deleteNow(Path file) {
+        try {
+            SteadyDeletes.delete(file);
+        } catch (IOException e) {
+            LOG.warn("file of state cannot be deleted, path=`{}`", file, e);
+        }
+    }
+
     @Override
     public boolean end() {
         closed = true;
@@ -330,19 +348,7 @@ public final class LocalColdStore implements ColdStore {
 
         @Override
         public void delete() {
-            try {
-                deleter.execute(this::deleteNow);
-            } catch (RejectedExecutionException e) {
-                // The store is at its end, and the whole folder goes.
-            }
-        }
-
-        private void deleteNow() {
-            try {
-                Files.deleteIfExists(path);
-            } catch (IOException e) {
-                LOG.warn("file of state cannot be deleted, path=`{}`", path, e);
-            }
+            deleteSoon(path);
         }
     }
 }

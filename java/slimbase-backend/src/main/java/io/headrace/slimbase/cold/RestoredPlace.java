@@ -5,12 +5,14 @@ import io.headrace.slimbase.file.CachedSource;
 import io.headrace.slimbase.file.CheckedCopy;
 import io.headrace.slimbase.file.FileSource;
 import io.headrace.slimbase.file.FileSources;
+import io.headrace.slimbase.file.SteadyOutput;
 import java.io.BufferedOutputStream;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
+import java.util.function.Consumer;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -27,13 +29,17 @@ final class RestoredPlace implements PackedFile.Place {
     private final CachedSource ranges;
 
     private final Path path;
+    /** Deletes a file beside the task. */
+    private final Consumer<Path> deleter;
+
     private volatile boolean isLocal;
     private volatile boolean isDeleted;
     private boolean wasTold;
 
-    RestoredPlace(CheckpointFile file, Path path, CachedSource ranges) {
+    RestoredPlace(CheckpointFile file, Path path, CachedSource ranges, Consumer<Path> deleter) {
         this.file = file;
         this.path = path;
+        this.deleter = deleter;
         this.ranges = ranges;
     }
 
@@ -127,7 +133,7 @@ final class RestoredPlace implements PackedFile.Place {
 
     private void copy(Path part) throws IOException {
         try (FileSource source = file.open();
-                OutputStream out = new BufferedOutputStream(Files.newOutputStream(part), COPY_BYTES)) {
+                OutputStream out = new BufferedOutputStream(SteadyOutput.to(part), COPY_BYTES)) {
             // What is spoilt on the way would stay; read again it may be right.
             new CheckedCopy(source, () -> !isDeleted).to(out);
         }
@@ -137,7 +143,9 @@ final class RestoredPlace implements PackedFile.Place {
     public void delete() {
         isDeleted = true;
         releaseRanges();
-        deleteQuietly(path);
+        if (isLocal) {
+            deleter.accept(path);
+        }
     }
 
     private void releaseRanges() {

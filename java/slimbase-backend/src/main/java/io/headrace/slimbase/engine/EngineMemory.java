@@ -243,9 +243,9 @@ abstract class EngineMemory extends EngineRecords {
         }
     }
 
-    /** Under pressure the cache gives way to what is written when it is more than its share, and what was read once in any case. */
+    /** Under pressure the cache gives way to what is written when it is more than its share, or leaves that too little, and what was read once in any case. */
     private void trimCache() {
-        int chunk = isUnderPressure() && (isCacheTooLarge() || !cache.isOnceOneChunk()) ? cache.leavingChunk() : 0;
+        int chunk = isUnderPressure() && (isCacheTooLarge() || log.isStarved() || !cache.isOnceOneChunk()) ? cache.leavingChunk() : 0;
         if (chunk != 0) {
             dropCached(chunk);
         }
@@ -357,7 +357,7 @@ abstract class EngineMemory extends EngineRecords {
         if (spiller == null) {
             return false;
         }
-        int chunk = isCacheTooLarge() ? cache.leavingChunk() : 0;
+        int chunk = isCacheTooLarge() || log.isStarved() ? cache.leavingChunk() : 0;
         if (chunk != 0) {
             dropCached(chunk);
             return true;

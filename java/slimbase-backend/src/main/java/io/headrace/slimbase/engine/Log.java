@@ -88,6 +88,21 @@ final class Log {
         return true;
     }
 
+    /** What a segment should have at least before it becomes a file: each file is one more for lookups to ask. */
+    private long leastFileBytes() {
+        return segmentBytes / 2;
+    }
+
+    /** Whether all that is in memory is too little for a file, so that other memory should make room first. */
+    boolean isStarved() {
+        return usedBytes < leastFileBytes();
+    }
+
+    /** Whether the segment is still written to and too small for a file. */
+    boolean isGrowing(Segment segment) {
+        return segment == open && segment.usedBytes + tailOffset < leastFileBytes();
+    }
+
     /** Where the next record will be; room was made. */
     long nextAddress() {
         return tailAddress + tailOffset;

@@ -143,7 +143,7 @@ final class Spiller {
     /** `now`: cleaning is done at once; otherwise appends pay for it. True when something was begun or given back. */
     private boolean start(boolean now) {
         Segment oldest = log.oldest();
-        if (oldest == null) {
+        if (oldest == null || !now && log.isGrowing(oldest)) {
             return false;
         }
         if (oldest == log.open()) {

@@ -1,5 +1,6 @@
 package io.headrace.slimbase.snapshot;
 
+import io.headrace.slimbase.file.SteadyOutput;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.file.Files;
@@ -47,7 +48,7 @@ final class DirectorySnapshot extends LocalSnapshot {
             return new Copy(primary);
         }
         try {
-            return new DirectoryCopy(name, primary, Files.newOutputStream(directory.resolve(name)));
+            return new DirectoryCopy(name, primary, SteadyOutput.to(directory.resolve(name)));
         } catch (IOException e) {
             giveUp(name, e);
             return new Copy(primary);
@@ -113,7 +114,7 @@ final class DirectorySnapshot extends LocalSnapshot {
                 names.add(name);
                 return;
             }
-            try (OutputStream out = Files.newOutputStream(file)) {
+            try (OutputStream out = SteadyOutput.to(file)) {
                 content.write(out);
             }
             keep(name);

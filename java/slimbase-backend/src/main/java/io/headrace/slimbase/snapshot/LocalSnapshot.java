@@ -27,6 +27,12 @@ class LocalSnapshot implements AutoCloseable {
             primary.write(bytes, offset, length);
         }
 
+        /** So that the checkpoint's stream can be synced. */
+        @Override
+        public void flush() throws IOException {
+            primary.flush();
+        }
+
         /** All was written. */
         void finish() {}
 

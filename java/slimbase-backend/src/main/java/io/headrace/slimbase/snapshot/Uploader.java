@@ -2,6 +2,7 @@ package io.headrace.slimbase.snapshot;
 
 import io.headrace.slimbase.engine.ColdFile;
 import io.headrace.slimbase.engine.SnapshotView;
+import io.headrace.slimbase.file.SteadyOutput;
 import io.headrace.slimbase.snapshot.CheckpointResources.SegmentPart;
 import java.io.IOException;
 import java.io.OutputStream;
@@ -20,6 +21,7 @@ import org.apache.flink.runtime.state.SnapshotResult;
 import org.apache.flink.runtime.state.StateObject;
 import org.apache.flink.runtime.state.StateUtil;
 import org.apache.flink.runtime.state.StreamStateHandle;
+import org.apache.flink.runtime.state.filesystem.FsCheckpointStorageLocation;
 import org.apache.flink.util.IOUtils;
 
 /**
@@ -36,6 +38,7 @@ final class Uploader implements AutoCloseable {
     private static final int META_BYTES = 4096;
 
     private final CheckpointStreamFactory streams;
+    private final boolean isOnThisMachine;
     private final CloseableRegistry cancel;
     private final LocalSnapshot local;
     private final SnapshotView view;
@@ -45,9 +48,23 @@ final class Uploader implements AutoCloseable {
 
     Uploader(CheckpointStreamFactory streams, CloseableRegistry cancel, LocalSnapshot local, SnapshotView view) {
         this.streams = streams;
+        this.isOnThisMachine = isOnThisMachine(streams);
         this.cancel = cancel;
         this.local = local;
         this.view = view;
+    }
+
+    /** Whether the checkpoint's files take from the disk that lookups may need. */
+    private static boolean isOnThisMachine(CheckpointStreamFactory streams) {
+        if (!(streams instanceof FsCheckpointStorageLocation)) {
+            return false;
+        }
+        try {
+            return !((FsCheckpointStorageLocation) streams).getSharedStateDirectory().getFileSystem().isDistributedFS();
+        } catch (IOException e) {
+            // Writing will say what is wrong.
+            return false;
+        }
     }
 
     SegmentUpload upload(SegmentPart part, FileReference reference, Descriptions descriptions, CheckpointedStateScope scope) {
@@ -66,7 +83,7 @@ final class Uploader implements AutoCloseable {
         try {
             cancel.registerCloseable(stream);
             try (LocalSnapshot.Copy copy = local.copy(localName, stream)) {
-                content.write(copy);
+                content.write(isOnThisMachine ? new SteadyOutput(copy, stream::sync) : copy);
                 copy.finish();
             }
             unregister(stream);

@@ -12,6 +12,7 @@ import java.util.TreeSet;
 import java.util.concurrent.ConcurrentSkipListMap;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
+import org.apache.flink.runtime.state.CheckpointStorageLocationReference;
 import org.apache.flink.runtime.state.CheckpointStreamFactory;
 import org.apache.flink.runtime.state.IncrementalRemoteKeyedStateHandle;
 import org.apache.flink.runtime.state.KeyedStateHandle;
@@ -19,7 +20,7 @@ import org.apache.flink.runtime.state.SharedStateRegistry;
 import org.apache.flink.runtime.state.SharedStateRegistryImpl;
 import org.apache.flink.runtime.state.StreamStateHandle;
 import org.apache.flink.runtime.state.filesystem.FileStateHandle;
-import org.apache.flink.runtime.state.filesystem.FsCheckpointStreamFactory;
+import org.apache.flink.runtime.state.filesystem.FsCheckpointStorageLocation;
 import org.apache.flink.util.InstantiationUtil;
 
 /**
@@ -69,8 +70,14 @@ final class TestJobManager {
 
     CheckpointStreamFactory streams(long id, int bufferBytes) throws IOException {
         org.apache.flink.core.fs.Path shared = under(folder.resolve("shared"));
-        return new FsCheckpointStreamFactory(
-                shared.getFileSystem(), under(Files.createDirectories(folder.resolve("chk-" + id))), shared, inlineLimit, bufferBytes);
+        return new FsCheckpointStorageLocation(
+                shared.getFileSystem(),
+                under(Files.createDirectories(folder.resolve("chk-" + id))),
+                shared,
+                under(folder.resolve("taskowned")),
+                CheckpointStorageLocationReference.getDefault(),
+                inlineLimit,
+                bufferBytes);
     }
 
     private org.apache.flink.core.fs.Path under(Path path) {

@@ -21,6 +21,7 @@ import org.apache.flink.runtime.state.KeyedStateHandle;
 import org.apache.flink.runtime.state.SharedStateRegistry;
 import org.apache.flink.runtime.state.SharedStateRegistryImpl;
 import org.apache.flink.runtime.state.SnapshotResult;
+import org.apache.flink.runtime.state.filesystem.AbstractFsCheckpointStorageAccess;
 import org.apache.flink.runtime.state.filesystem.FsCheckpointStorageAccess;
 
 /** Takes confirmed checkpoints into a folder, as a job does that keeps one, and says how long both parts took and how many bytes appeared. */
@@ -35,6 +36,7 @@ public final class SnapshotTimer {
     private final FsCheckpointStorageAccess storage;
     private final Path folder;
     private final OperatingSystemMXBean process = (OperatingSystemMXBean) ManagementFactory.getOperatingSystemMXBean();
+    private final Path shared;
     private long checkpoint;
     /** The JobManager's: puts real files in the place of a backend's placeholders, and deletes those that no checkpoint has any more. */
     private final SharedStateRegistry registry;
@@ -83,9 +85,16 @@ public final class SnapshotTimer {
         this.registry = new SharedStateRegistryImpl(deleter);
         this.folder = folder.toPath();
         Files.createDirectories(this.folder);
+        JobID job = new JobID();
         org.apache.flink.core.fs.Path path = new org.apache.flink.core.fs.Path(folder.toURI());
-        this.storage = new FsCheckpointStorageAccess(path, null, new JobID(), INLINE_BYTES, BUFFER_BYTES);
+        this.storage = new FsCheckpointStorageAccess(path, null, job, INLINE_BYTES, BUFFER_BYTES);
+        this.shared = this.folder.resolve(job.toString()).resolve(AbstractFsCheckpointStorageAccess.CHECKPOINT_SHARED_STATE_DIR);
         storage.initializeBaseLocationsForCheckpoint();
+    }
+
+    /** Where files are that several checkpoints have. */
+    public Path sharedFolder() {
+        return shared;
     }
 
     /** A whole checkpoint in this thread. */

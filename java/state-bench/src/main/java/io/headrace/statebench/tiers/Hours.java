@@ -7,8 +7,11 @@ import io.headrace.statebench.checkpoint.SnapshotTimer;
 import io.headrace.statebench.micro.KeyStream;
 import java.io.File;
 import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -16,6 +19,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.concurrent.locks.LockSupport;
 import org.apache.flink.api.common.state.StateTtlConfig;
 import org.apache.flink.api.common.state.ValueState;
 import org.apache.flink.api.common.state.ValueStateDescriptor;
@@ -71,7 +75,7 @@ public final class Hours implements AutoCloseable {
     private SnapshotTimer.Begun running;
     private long nextCheckpoint;
     private final List<Map<String, Object>> checkpoints = new ArrayList<>();
-    private final Stalls stalls = new Stalls();
+    private final Stalls stalls;
 
     private Hours(Arguments arguments) throws Exception {
         this.arguments = arguments;
@@ -86,11 +90,27 @@ public final class Hours implements AutoCloseable {
         ValueStateDescriptor<byte[]> expiring = new ValueStateDescriptor<>("row", BytePrimitiveArraySerializer.INSTANCE);
         expiring.enableTimeToLive(StateTtlConfig.newBuilder(Duration.ofMillis(ttlMs)).build());
         rows = backend.state(expiring);
-        timer = new SnapshotTimer(backend.keyed(), checkpointFolder.toFile(), deleter);
+        stalls = new Stalls();
+        timer = new SnapshotTimer(backend.keyed(), checkpointFolder.toFile(), work -> deleter.execute(() -> deleteSteadily(work)));
         versions = new int[Math.toIntExact((n + EXACT - 1) / EXACT)];
         removedExact = versions.length;
         zipf = KeyStream.zipf(n, SEED);
         uniform = KeyStream.uniform(n, SEED);
+    }
+
+    /**
+     * What a JobManager deletes is on another machine's disk. Here it is on the one that the task reads from, which some file systems tell of each block that is free: so the
+     * disk is left to others after each file, for as long as that took.
+     */
+    private void deleteSteadily(Runnable work) {
+        long from = System.nanoTime();
+        work.run();
+        try (FileChannel names = FileChannel.open(timer.sharedFolder(), StandardOpenOption.READ)) {
+            names.force(true);
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+        LockSupport.parkNanos(System.nanoTime() - from);
     }
 
     private static Thread daemon(Runnable work) {
@@ -100,7 +120,7 @@ public final class Hours implements AutoCloseable {
     }
 
     /** Looks now and then what an operation is doing that takes long. */
-    private static final class Stalls extends Thread {
+    private final class Stalls extends Thread {
         private static final long LONG_NS = 500_000_000;
         private static final long LOOK_MS = 100;
         private static final int FRAMES = 12;
@@ -108,6 +128,7 @@ public final class Hours implements AutoCloseable {
         private final Thread watched = Thread.currentThread();
         private volatile long since = System.nanoTime();
         private volatile String seen = "";
+        private volatile long mostRuns;
 
         Stalls() {
             super("stalls");
@@ -127,6 +148,7 @@ public final class Hours implements AutoCloseable {
                 } catch (InterruptedException e) {
                     return;
                 }
+                mostRuns = Math.max(mostRuns, backend.gauges().number("runCount"));
                 if (System.nanoTime() - since > LONG_NS) {
                     StringBuilder stack = new StringBuilder();
                     StackTraceElement[] frames = watched.getStackTrace();
@@ -143,6 +165,13 @@ public final class Hours implements AutoCloseable {
             String last = seen;
             seen = "";
             return last;
+        }
+
+        /** The most runs of files that a lookup could have to ask. */
+        long takeRuns() {
+            long most = mostRuns;
+            mostRuns = 0;
+            return most;
         }
     }
 
@@ -168,7 +197,7 @@ public final class Hours implements AutoCloseable {
     }
 
     private Map<String, Object> load() throws Exception {
-        Use before = Use.now();
+        Begun before = new Begun();
         Pauses pauses = new Pauses();
         long at = System.nanoTime();
         for (long i = 0; i < n; i++) {
@@ -183,7 +212,7 @@ public final class Hours implements AutoCloseable {
     }
 
     private Map<String, Object> window(long ns) throws Exception {
-        Use before = Use.now();
+        Begun before = new Begun();
         Pauses pauses = new Pauses();
         changedBytes = 0;
         long begin = System.nanoTime();
@@ -295,7 +324,7 @@ public final class Hours implements AutoCloseable {
 
     /** Exact keys from all over the state, and rows that must have expired. */
     private Map<String, Object> checkExact() throws Exception {
-        Use before = Use.now();
+        Begun before = new Begun();
         Pauses pauses = new Pauses();
         long step = EXACT * Math.max(1L, versions.length / CHECKED_MAX);
         for (long key = 0; key < n; key += step) {
@@ -314,8 +343,18 @@ public final class Hours implements AutoCloseable {
         return figures(before, n / step, pauses);
     }
 
-    private Map<String, Object> figures(Use before, long operations, Pauses pauses) throws IOException {
-        Map<String, Object> figures = Use.now().since(before, operations);
+    /** Where a window's figures count from. */
+    private final class Begun {
+        final Use use = Use.now();
+        final Disk disk = Disk.now(folder.toPath());
+        final long waitedMs = backend.gauges().number("stallMs");
+
+        Begun() throws IOException {}
+    }
+
+    private Map<String, Object> figures(Begun before, long operations, Pauses pauses) throws IOException {
+        Map<String, Object> figures = Use.now().since(before.use, operations);
+        Disk.now(folder.toPath()).since(before.disk, figures);
         figures.put("changed_bytes", changedBytes);
         figures.put("live_bytes", liveBytes());
         figures.put("row_count", rowCount);
@@ -328,6 +367,8 @@ public final class Hours implements AutoCloseable {
         checkpoints.clear();
         pauses.into(figures);
         figures.put("stalled_in", stalls.take());
+        figures.put("runs_most", stalls.takeRuns());
+        figures.put("waited_ms", backend.gauges().number("stallMs") - before.waitedMs);
         stalls.began(System.nanoTime());
         return figures;
     }
