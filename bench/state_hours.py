@@ -48,7 +48,7 @@ LOCAL_SHARE_MAX = 4.0
 # A checkpoint has the files as they were, and the one before until it is complete.
 CHECKPOINT_SHARE_MAX = 6.0
 DISK_SHARE = 6.0
-# Beside each other for a moment: what was loaded, or merged, and its upload. 2.1 was seen with 20 GB for half an hour, 2.6 with 1 GB; it was rising still.
+# Beside each other for a moment: what was loaded, or merged, and its upload. 2.1 was seen with 20 GB for half an hour, 2.6 with 1 GB.
 LITTLE_DISK_SHARE = 3.0
 LITTLE_DISK_OPTION = {"state.backend.slimbase.checkpoint-files.cache-size": "64 mb"}
 STATE_GB = 20.0

@@ -243,17 +243,17 @@ abstract class EngineMemory extends EngineRecords {
         }
     }
 
-    /** Under pressure the cache gives way to what is written when it is more than its share, or leaves that too little, and what was read once in any case. */
+    /** Under pressure the cache gives way to what is written when it is too large, and what was read once in any case. */
     private void trimCache() {
-        int chunk = isUnderPressure() && (isCacheTooLarge() || log.isStarved() || !cache.isOnceOneChunk()) ? cache.leavingChunk() : 0;
+        int chunk = isUnderPressure() && (isCacheTooLarge() || !cache.isOnceOneChunk()) ? cache.leavingChunk() : 0;
         if (chunk != 0) {
             dropCached(chunk);
         }
     }
 
-    /** What of it is dead takes memory from the log. */
+    /** It has more than its share, leaves the log too little for a file, or is half dead. */
     private boolean isCacheTooLarge() {
-        return cache.bytes() > budget.limitBytes() * CACHE_SHARE || deadCopyBytes > cache.bytes() / 2;
+        return cache.bytes() > budget.limitBytes() * CACHE_SHARE || log.isStarved() || deadCopyBytes > cache.bytes() / 2;
     }
 
     /** Cleans when another engine of the slot has called for memory since the last look. */
@@ -357,7 +357,7 @@ abstract class EngineMemory extends EngineRecords {
         if (spiller == null) {
             return false;
         }
-        int chunk = isCacheTooLarge() || log.isStarved() ? cache.leavingChunk() : 0;
+        int chunk = isCacheTooLarge() ? cache.leavingChunk() : 0;
         if (chunk != 0) {
             dropCached(chunk);
             return true;

@@ -53,8 +53,8 @@ class PromotionTest {
     @Test
     void readRecordsCome() {
         fill();
-        // Memory is full at first: reading makes room for what is read.
-        for (int round = 0; round < 400 && statistics.promotions() <= HOT * 9 / 10; round++) {
+        // Memory is full at first: reading makes room for what is read. How many come in a round depends on when a segment has left.
+        for (int round = 0; round < 400 && statistics.promotions() < HOT; round++) {
             for (long key = 0; key < HOT; key++) {
                 assertEquals(key, Memory.getLong(Record.valueAddress(find(key))));
             }

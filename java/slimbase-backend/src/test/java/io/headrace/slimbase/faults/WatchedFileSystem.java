@@ -170,7 +170,13 @@ public final class WatchedFileSystem extends FileSystem {
 
         @Override
         public void sync() throws IOException {
-            inner.sync();
+            WATCH.run(
+                    Kind.SYNC,
+                    path,
+                    () -> {
+                        inner.sync();
+                        return null;
+                    });
         }
 
         @Override

@@ -20,6 +20,7 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.locks.LockSupport;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -78,7 +79,7 @@ class SteadyOutputTest {
                 SteadyOutput.Sync sync =
                         () -> {
                             most.accumulateAndGet(inside.incrementAndGet(), Math::max);
-                            Thread.yield();
+                            LockSupport.parkNanos(1_000_000);
                             inside.decrementAndGet();
                             if (fails) {
                                 throw new IOException("disk is gone");

@@ -122,7 +122,7 @@ class CrashPointsTest {
         for (String each : List.of("CREATE", "WRITE", "WRITE_REST", "CLOSE")) {
             expected.addAll(List.of("slimbase-pack " + each, "slimbase-merge " + each, "slimbase-transfer " + each));
         }
-        expected.addAll(List.of("slimbase-merge SYNC", "slimbase-merge RENAME", "main DELETE", "main DELETE_FOLDER", "slimbase-merge READ"));
+        expected.addAll(List.of("slimbase-merge SYNC", "slimbase-transfer SYNC", "slimbase-merge RENAME", "main DELETE", "main DELETE_FOLDER", "slimbase-merge READ"));
         expected.add(tiers != ScriptedJob.Tiers.NEAR ? "slimbase-restore READ" : "slimbase-restore OPEN");
         expected.removeAll(counts.keySet());
         assertEquals(Set.of(), expected, () -> "what did not happen, of " + counts);

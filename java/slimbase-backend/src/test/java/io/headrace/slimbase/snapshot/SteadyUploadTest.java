@@ -4,16 +4,14 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.headrace.slimbase.SlimBaseStateBackend;
-import java.io.IOException;
-import java.nio.file.Files;
+import io.headrace.slimbase.faults.FileWatch.Kind;
+import io.headrace.slimbase.faults.WatchedFileSystem;
+import java.nio.file.Path;
+import java.util.EnumMap;
+import java.util.Map;
 import java.util.Random;
-import java.util.concurrent.atomic.AtomicInteger;
-import org.apache.flink.core.fs.FSDataOutputStream;
-import org.apache.flink.core.fs.Path;
-import org.apache.flink.core.fs.local.LocalFileSystem;
-import org.apache.flink.runtime.state.CheckpointStorageLocationReference;
 import org.apache.flink.runtime.state.KeyGroupRange;
-import org.apache.flink.runtime.state.filesystem.FsCheckpointStorageLocation;
+import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -22,68 +20,19 @@ class SteadyUploadTest {
     private static final int VALUES = 40;
     private static final int VALUE_CHARACTERS = 1 << 20;
     private static final int PIECES = 2;
+    private static final int SMALL_BUFFER = 4096;
+    private static final int LARGE_BUFFER = 64 << 20;
 
-    @TempDir java.nio.file.Path folder;
+    @TempDir Path folder;
 
-    /** Flink syncs each file once, at its end. */
-    private final AtomicInteger files = new AtomicInteger();
-
-    private final AtomicInteger syncs = new AtomicInteger();
-
-    /** Local files, whose syncs are counted. */
-    private final class CountingFiles extends LocalFileSystem {
-        @Override
-        public FSDataOutputStream create(Path file, WriteMode mode) throws IOException {
-            FSDataOutputStream out = super.create(file, mode);
-            files.incrementAndGet();
-            return new FSDataOutputStream() {
-                @Override
-                public void write(int b) throws IOException {
-                    out.write(b);
-                }
-
-                @Override
-                public void write(byte[] bytes, int offset, int length) throws IOException {
-                    out.write(bytes, offset, length);
-                }
-
-                @Override
-                public long getPos() throws IOException {
-                    return out.getPos();
-                }
-
-                @Override
-                public void flush() throws IOException {
-                    out.flush();
-                }
-
-                @Override
-                public void sync() throws IOException {
-                    syncs.incrementAndGet();
-                    out.sync();
-                }
-
-                @Override
-                public void close() throws IOException {
-                    out.close();
-                }
-            };
-        }
+    @AfterEach
+    void stopWatching() {
+        WatchedFileSystem.WATCH.end();
     }
 
-    private void checkpoint(String scheme, int bufferBytes) throws Exception {
-        for (String each : new String[] {"chk-1", "shared", "taskowned"}) {
-            Files.createDirectories(folder.resolve(each));
-        }
-        FsCheckpointStorageLocation location =
-                new FsCheckpointStorageLocation(
-                        new CountingFiles(),
-                        new Path(scheme + folder.resolve("chk-1")),
-                        new Path(scheme + folder.resolve("shared")),
-                        new Path(scheme + folder.resolve("taskowned")),
-                        CheckpointStorageLocationReference.getDefault(),
-                        1024,
-                        bufferBytes);
+    /** Syncs while 40 MB of values are written to a checkpoint, beyond the one that Flink makes at the end of each file. */
+    private int syncs(String scheme, int bufferBytes) throws Exception {
+        TestJobManager manager = new TestJobManager(folder, 1, 0, scheme);
         KeyGroupRange all = KeyGroupRange.of(0, Subtask.MAX_PARALLELISM - 1);
         try (Subtask subtask = new Subtask(new SlimBaseStateBackend(), all, TestJob.noHandles(), null)) {
             Random random = new Random(1);
@@ -92,27 +41,27 @@ class SteadyUploadTest {
                 random.ints(VALUE_CHARACTERS, 1, 128).forEach(c -> value.append((char) c));
                 subtask.setValue(key, value.toString());
             }
-            long bytes = subtask.snapshot(1, location, Subtask.checkpoint()).getStateSize();
+            Map<Kind, Integer> counts = new EnumMap<>(Kind.class);
+            WatchedFileSystem.WATCH.begin(operation -> counts.merge(operation.kind, 1, Integer::sum));
+            long bytes = subtask.snapshot(1, manager.streams(1, bufferBytes), Subtask.checkpoint()).getStateSize();
             assertTrue(bytes > VALUES * (VALUE_CHARACTERS / 2), "bytes=" + bytes);
+            return counts.get(Kind.SYNC) - counts.get(Kind.CREATE);
         }
     }
 
     @Test
     void localDisk() throws Exception {
-        checkpoint("file://", 4096);
-        assertTrue(syncs.get() - files.get() >= PIECES, "syncs=" + syncs + ", files=" + files);
+        assertEquals(PIECES, syncs(WatchedFileSystem.NEAR, SMALL_BUFFER));
     }
 
     /** Flink's stream makes its file when its buffer is full. */
     @Test
     void largeBuffer() throws Exception {
-        checkpoint("file://", 64 << 20);
-        assertTrue(syncs.get() - files.get() >= PIECES, "syncs=" + syncs + ", files=" + files);
+        assertEquals(PIECES, syncs(WatchedFileSystem.NEAR, LARGE_BUFFER));
     }
 
     @Test
     void storageElsewhere() throws Exception {
-        checkpoint("elsewhere://host", 4096);
-        assertEquals(files.get(), syncs.get());
+        assertEquals(0, syncs(WatchedFileSystem.FAR, SMALL_BUFFER));
     }
 }
