@@ -6,14 +6,12 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from svg_chart import Chart, Frame
+from svg_chart import SERIES_COLOURS, Chart, Frame, round_step
 
 LEFT_PX, TOP_PX, BOTTOM_PX, RIGHT_PX = 56, 62, 48, 24
 PLOT_PX = (520, 220)
 FRAME = Frame(left=LEFT_PX, top=TOP_PX, right=RIGHT_PX, bottom=BOTTOM_PX, plot=PLOT_PX)
 TICKS = 6
-# Distinguishable in grey and by readers with red-green weakness (Okabe, Ito 2008).
-COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7")
 
 
 def render_lines(lines: Chart) -> str:
@@ -25,7 +23,7 @@ def render_lines(lines: Chart) -> str:
     xs = sorted({x for one in lines.series.values() for x, _ in one})
     if not xs:
         raise ValueError("nothing to draw")
-    step = _step(xs[-1] - xs[0])
+    step = round_step(xs[-1] - xs[0], TICKS)
     low = math.floor(xs[0] / step) * step
     high = max(math.ceil(xs[-1] / step) * step, low + step)
 
@@ -34,17 +32,10 @@ def render_lines(lines: Chart) -> str:
 
     body = [_mark_x(low + step * i, place(low + step * i, 0.0)) for i in range(round((high - low) / step) + 1)]
     body += [_mark_y(share / 4, place(low, share / 4)[1]) for share in range(5)]
-    for colour, points in zip(COLOURS, lines.series.values(), strict=False):
+    for colour, points in zip(SERIES_COLOURS, lines.series.values(), strict=False):
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in points))
         body.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.8"/>')
     return FRAME.render(lines, [*_legend(list(lines.series)), *body])
-
-
-def _step(span: float) -> float:
-    """A round distance of marks, so that there are about TICKS."""
-    raw = max(span, 1e-9) / TICKS
-    power = 10.0 ** math.floor(math.log10(raw))
-    return next(power * part for part in (1, 2, 2.5, 5, 10) if power * part >= raw)
 
 
 def _mark_x(value: float, at: tuple[float, float]) -> str:
@@ -64,7 +55,7 @@ def _mark_y(share: float, y: float) -> str:
 
 def _legend(names: Sequence[str]) -> list[str]:
     parts, x = [], LEFT_PX
-    for colour, name in zip(COLOURS, names, strict=False):
+    for colour, name in zip(SERIES_COLOURS, names, strict=False):
         parts.append(f'<rect x="{x}" y="28" width="10" height="10" fill="{colour}"/>')
         parts.append(f'<text x="{x + 14}" y="37">{escape(name)}</text>')
         x += 34 + 7 * len(name)

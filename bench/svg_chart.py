@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+
+# Distinguishable in grey and by readers with red-green weakness (Okabe, Ito 2008).
+SERIES_COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7")
 
 
 @dataclass(frozen=True)
@@ -47,3 +51,10 @@ class Frame:
             f'<text x="8" y="{self.top - 8}" fill="#555">{escape(chart.y_unit)}</text>'
         )
         return "\n".join([head, *parts, units, "</svg>"]) + "\n"
+
+
+def round_step(span: float, ticks: int) -> float:
+    """A round distance of marks over a span, so that there are about `ticks`."""
+    raw = max(span, 1e-9) / ticks
+    power = 10.0 ** math.floor(math.log10(raw))
+    return next(power * part for part in (1, 2, 2.5, 5, 10) if power * part >= raw)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
+from panel_plot import Panel, render_panels
 from state_hours import STALL_MS, NoRoom, Verdict, judge, mean, parse, parts, size_gb, windows_of
+from state_hours_report import render_report
 
 GIB = 1 << 30
 DONE = {"end": "done"}
@@ -107,3 +110,84 @@ def test_state_is_as_large_as_the_disk_allows() -> None:
         size_gb(20.0, 60 * 10**9)
     with pytest.raises(NoRoom, match="needed_gb=6"):
         size_gb(None, 10**9)
+
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def report(windows: list[dict[str, Any]]) -> dict[str, str]:
+    """Page and chart of a run."""
+    setup = {
+        "state_gb": 20.0,
+        "budget_bytes": GIB,
+        "limit_bytes": 2 * GIB,
+        "free_bytes": 8 * 10**10,
+        "is_little_disk": True,
+        "checkpoint_s": 10,
+    }
+    machine = {"cores": 2, "memory_gib": 24, "java": "17"}
+    verdicts = [vars(Verdict("process holds at most 1664 MiB: 1700", False))]
+    load = {"operations": 185_000_000, "wall_s": 344.2}
+    return render_report(
+        {"setup": {**setup, "ttl_s": 60}, "machine": machine, "load": load, "windows": windows, "verdicts": verdicts}
+    )
+
+
+def steady(count: int) -> list[dict[str, Any]]:
+    """Windows with all figures that a report has."""
+    more = {
+        "runs_most": 20,
+        "waited_ms": 0,
+        "p99_below_ns": 262_144,
+        "p9999_below_ns": 4_194_304,
+        "checkpoint_ms_longest": 1_500.0,
+        "disk_read_ms": 0.1,
+    }
+    return [{**window, **more} for window in windows_of(lines(count), 60)]
+
+
+def test_report_leaves_out_no_window() -> None:
+    """The slowest operation is on the page whichever window had it, rows cover all windows, and what failed says so."""
+    windows = steady(31)
+    windows[17]["longest_ms"] = 1_290.0
+    page = report(windows)["state-hours.md"]
+    assert "**1,290 ms**, 1 of 31 windows" in page
+    rows = [line for line in page.splitlines() if line.startswith("| ") and "–" in line.split("|")[1]]
+    assert [row.split("|")[1].strip() for row in rows][-2:] == ["25–27", "28–30"]
+    assert "| 31 |" in page
+    assert "**Failed**: process holds" in page
+
+
+def test_chart_has_a_line_a_series_and_a_point_a_window() -> None:
+    """Five panels with one line, one with two."""
+    drawn = ElementTree.fromstring(report(steady(20))["state-hours.svg"])
+    assert [len(line.attrib["points"].split()) for line in drawn.findall(f"{SVG}polyline")] == [20] * 7
+
+
+@pytest.mark.parametrize("is_log", [True, False])
+def test_panels_keep_points_and_bounds_within_their_frame(is_log: bool) -> None:
+    """The largest value is at most at the top, the least at least at the bottom."""
+    panel = Panel("ms", {"a": [(1.0, 3.0), (2.0, 970.0)]}, is_log=is_log, bound=1_000.0)
+    drawn = ElementTree.fromstring(render_panels("t", [panel], "minutes"))
+    frame = [
+        float(line.attrib[end])
+        for line in drawn.findall(f"{SVG}line")
+        if line.attrib["stroke"] == "#eee"
+        for end in ("y1", "y2")
+    ]
+    ys = [
+        float(point.split(",")[1])
+        for line in drawn.findall(f"{SVG}polyline")
+        for point in line.attrib["points"].split()
+    ]
+    ys += [float(line.attrib["y1"]) for line in drawn.findall(f"{SVG}line") if "stroke-dasharray" in line.attrib]
+    assert len(ys) == 3
+    assert all(min(frame) <= y <= max(frame) for y in ys)
+
+
+def test_nothing_to_report_is_refused() -> None:
+    """An empty page would look like a run."""
+    with pytest.raises(ValueError, match="no windows"):
+        report([])
+    with pytest.raises(ValueError, match="nothing to draw"):
+        render_panels("t", [Panel("ms", {"a": []})], "minutes")

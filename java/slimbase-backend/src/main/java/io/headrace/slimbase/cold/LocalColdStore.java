@@ -274,7 +274,7 @@ public final class LocalColdStore implements ColdStore {
         MergeResult result = merge.merge(inputs, others);
         List<ColdFile> merged = new ArrayList<>();
         for (MergeResult.Output output : result.outputs()) {
-            merged.add(open(output.segmentNumber(), output.path(), null));
+            merged.add(PackedFile.merged(new LocalPlace(output.path()), output, buffers, opener));
         }
         return merged;
     }

@@ -10,6 +10,7 @@ import io.headrace.slimbase.file.EntryVisitor;
 import io.headrace.slimbase.file.FileSource;
 import io.headrace.slimbase.file.LookupBuffers;
 import io.headrace.slimbase.file.LookupFile;
+import io.headrace.slimbase.file.MergeResult;
 import io.headrace.slimbase.file.SegmentReader;
 import java.io.Closeable;
 import java.io.IOException;
@@ -59,6 +60,8 @@ final class PackedFile implements ColdFile {
     private Executor opener;
 
     private boolean isClosed;
+    /** No lookups will come. */
+    private boolean isLeft;
     private final AtomicInteger readers = new AtomicInteger();
     /** Turns the entries of a lookup into pieces; set for the time of one. */
     private PieceVisitor visitor;
@@ -123,7 +126,7 @@ final class PackedFile implements ColdFile {
     }
 
     /**
-     * Opens the file when it is asked for a key, or by {@link #open()}, so that hundreds of files are there at once. Until then its key groups are those that count.
+     * Opens the file when it is asked for a key, or by {@link #openAhead}, so that hundreds of files are there at once. Until then its key groups are those that count.
      *
      * @param opener runs what opens the file before it is needed
      */
@@ -138,15 +141,25 @@ final class PackedFile implements ColdFile {
         return file;
     }
 
+    /**
+     * A file that a merge has made. It is opened when it takes the place of those that it was made of, and not before: the indexes of both, where all
+     * was merged, would be most of the memory.
+     *
+     * @param opener runs what opens the file before it is needed
+     */
+    static PackedFile merged(Place place, MergeResult.Output made, LookupBuffers buffers, Executor opener) {
+        long number = made.segmentNumber();
+        Known known =
+                new Known(made.path().toString(), made.bytes(), made.indexBytes(), number, made.firstKeyGroup(), made.lastKeyGroup());
+        PackedFile file = new PackedFile(place, number, buffers, new Origin(null, Origin.ALL), known, null);
+        file.opener = opener;
+        return file;
+    }
+
     private static long askIndexBytes(Place place) throws IOException {
         try (FileSource source = place.open()) {
             return LookupFile.memoryBytesOf(source);
         }
-    }
-
-    /** Reads filter and index, if they were not read yet. Any thread. */
-    void open() {
-        lookup();
     }
 
     @Override
@@ -162,13 +175,26 @@ final class PackedFile implements ColdFile {
         }
     }
 
-    /** So that lookups, which come soon, do not have to. */
+    /** Reads filter and index, if they were not read yet, so that lookups, which come soon, do not have to. Any thread. */
     void openAhead() {
         try {
-            open();
+            synchronized (this) {
+                if (!isLeft && !isClosed) {
+                    readIndex();
+                }
+            }
         } catch (RuntimeException e) {
             // Whoever looks something up will meet it.
             LOG.debug("file of state could not be opened ahead, path=`{}`", known.name, e);
+        }
+    }
+
+    @Override
+    public synchronized void endLookups() {
+        isLeft = true;
+        if (lookup != null) {
+            closeQuietly(lookup);
+            lookup = null;
         }
     }
 

@@ -74,6 +74,9 @@ public interface ColdFile {
     /** Prepares lookups in the background, if that has to be done yet. */
     default void openSoon() {}
 
+    /** Gives back the memory that lookups need: none will come. Whoever reads the file otherwise goes on. */
+    default void endLookups() {}
+
     /** Says that the key will be looked up soon, so that several reads can be under way at once. */
     void willNeed(int keyGroup, int identity, long hash);
 

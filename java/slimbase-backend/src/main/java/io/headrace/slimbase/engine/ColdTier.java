@@ -206,7 +206,7 @@ final class ColdTier {
 
     /**
      * Puts merged files, which share no key group, in the place of the runs that they were made of, which stand next to each other. What was dead for the
-     * witnesses is gone.
+     * witnesses is gone. The old files' indexes leave memory before the new ones' come, so that even where all is merged they need no more than before.
      */
     void replace(List<ColdRun> old, List<ColdRun> witnesses, List<ColdFile> merged) {
         int first = Arrays.asList(runs).indexOf(old.get(0));
@@ -214,23 +214,25 @@ final class ColdTier {
         System.arraycopy(runs, first + old.size(), runs, first, count - first - old.size());
         count -= old.size();
         Arrays.fill(runs, count, count + old.size(), null);
+        for (ColdRun each : old) {
+            for (ColdFile file : each.files) {
+                file.endLookups();
+                discharge(file);
+                deferred.add(new Deferred(file, pins.stamp()));
+            }
+        }
         if (!merged.isEmpty()) {
             ColdRun run = new ColdRun(firstKeyGroup, keyGroupCount);
             for (ColdFile file : merged) {
                 charge(file);
                 boolean added = run.add(file);
                 assert added : "merged files overlap";
+                file.openSoon();
             }
             insert(first, run);
             inheritDead(old, witnesses, run);
         }
         countDead();
-        for (ColdRun each : old) {
-            for (ColdFile file : each.files) {
-                discharge(file);
-                deferred.add(new Deferred(file, pins.stamp()));
-            }
-        }
         closeUnread();
     }
 

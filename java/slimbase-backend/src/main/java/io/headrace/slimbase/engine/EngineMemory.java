@@ -17,7 +17,7 @@ abstract class EngineMemory extends EngineRecords {
     private static final double SHORT_SHARE = 0.75;
     /** Share of the budget from which on segments leave memory, when there is a store. */
     private static final double SPILL_SHARE = 0.85;
-    /** Of the budget, for indexes of files while some are merged. */
+    /** Of the budget, for all indexes. */
     private static final double INDEX_SHARE = 0.75;
 
     /** Share of the budget that the cache may have while memory is short. */
@@ -296,14 +296,9 @@ abstract class EngineMemory extends EngineRecords {
         return budget.usedBytes() > budget.limitBytes() * SPILL_SHARE;
     }
 
-    /** What further indexes of files may take: with those that there are, not more than leaves records a quarter of the budget. */
+    /** What indexes of files should take at most: with that of the records in memory it leaves these a quarter of the budget; bytes. */
     long roomForIndexes() {
-        return (long) (budget.limitBytes() * INDEX_SHARE) - tier.memoryBytes();
-    }
-
-    /** Takes bytes that will be needed soon, even if that is more than there is, or gives them back if negative. */
-    void reserveBeyond(long bytes) {
-        budget.release(-bytes);
+        return (long) (budget.limitBytes() * INDEX_SHARE) - nodes.allocatedBytes();
     }
 
     /** Seals a segment that is to leave memory; what is newer may still be changed in place, or each change of it would be a copy. */

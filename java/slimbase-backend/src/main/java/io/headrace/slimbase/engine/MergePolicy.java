@@ -14,8 +14,8 @@ import java.util.List;
  * are then read as witnesses of what is dead in it, and stay. Where state comes and goes in order, that is an old run of which nothing is left, and
  * nothing is written at all. A run of which next to nothing is left goes so as soon as that is known, or a merge by size would write all that lives beside it.
  *
- * <p>While runs are merged the indexes of the new files are in memory beside those of the old ones. Where these would take more than they may, fewer
- * runs are merged, down to half the fan-out, or none: then lookups ask more filters instead.
+ * <p>What is dead has a filter and an index in memory as what is alive has. Where indexes of all files would come to take more than they should, less may be dead:
+ * then more is written instead.
  *
  * <p>What is dead is an estimate, by run that has it and by newer run that has what took its place.
  */
@@ -38,6 +38,8 @@ final class MergePolicy {
     private static final double ALIKE = 2.0;
     /** Dead bytes for each live one from which on they are freed for their own sake: files take at most three quarters more as what is alive, and what a merge has in the making. */
     static final double DEAD_SHARE = 0.75;
+    /** However short memory is: below, each merge would free so little that all the disk did was merging. */
+    static final double DEAD_SHARE_LEAST = 0.15;
     /** A merge for the sake of space frees at least so much of what is dead: better one large merge than many that each read the same runs again. */
     private static final double WORTHWHILE = 0.25;
     /** A run of which so much is dead goes at once. */
@@ -82,7 +84,7 @@ final class MergePolicy {
     /**
      * What to merge; null when nothing is due.
      *
-     * @param indexRoom what new files may take in memory until the old ones are gone; bytes
+     * @param indexRoom what indexes of all files should take in memory at most; bytes
      */
     static Choice choose(Figures runs, long indexRoom) {
         MergePolicy policy = new MergePolicy(runs, indexRoom);
@@ -99,23 +101,11 @@ final class MergePolicy {
                 sum += sizes[--from];
             }
             if (to - from >= FANOUT) {
-                int least = withinRoom(from, to);
-                if (to - least >= FANOUT / 2) {
-                    return new Choice(least, to, List.of());
-                }
+                return new Choice(from, to, List.of());
             }
             to = from == to ? to - 1 : from;
         }
         return null;
-    }
-
-    private int withinRoom(int from, int to) {
-        int least = to;
-        long sum = 0;
-        while (least > from && sum + indexes[least - 1] <= indexRoom) {
-            sum += indexes[--least];
-        }
-        return least;
     }
 
     /** The merge that frees most for what it costs, if much is dead. */
@@ -125,7 +115,7 @@ final class MergePolicy {
         for (int i = 0; i < sizes.length; i++) {
             allDead += Math.min(sizes[i], tombstones[i] + sum(dead[i], i + 1, sizes.length));
         }
-        if (allDead <= DEAD_SHARE * (total - allDead)) {
+        if (allDead <= deadShare(total, allDead) * (total - allDead)) {
             return nearlyDead();
         }
         Choice best = null;
@@ -140,7 +130,7 @@ final class MergePolicy {
                     read += sizes[each];
                 }
                 double gain = freed / (bytes - freed + READ_COST * read + 1);
-                if (gain > bestGain && freed >= allDead * WORTHWHILE && withinRoom(from, to) == from) {
+                if (gain > bestGain && freed >= allDead * WORTHWHILE) {
                     best = new Choice(from, to, witnesses);
                     bestGain = gain;
                 }
@@ -149,11 +139,17 @@ final class MergePolicy {
         return best;
     }
 
+    /** Dead bytes for each live one that are left alone. */
+    private double deadShare(long total, long allDead) {
+        double ofAlive = (double) sum(indexes, 0, indexes.length) * (total - allDead) / Math.max(1, total);
+        return Math.max(DEAD_SHARE_LEAST, Math.min(DEAD_SHARE, indexRoom / Math.max(1, ofAlive) - 1));
+    }
+
     /** The oldest run of which next to nothing is left: it would go into a merge of its size with all that lives beside it. */
     private Choice nearlyDead() {
         for (int run = 0; run < sizes.length; run++) {
             List<Integer> witnesses = witnesses(run, run + 1);
-            if (freed(run, run + 1, witnesses) > NEARLY_ALL * sizes[run] && withinRoom(run, run + 1) == run) {
+            if (freed(run, run + 1, witnesses) > NEARLY_ALL * sizes[run]) {
                 return new Choice(run, run + 1, witnesses);
             }
         }

@@ -46,9 +46,6 @@ final class Spiller {
     private List<ColdRun> mergingRuns = List.of();
     private List<ColdRun> witnesses = List.of();
     private long mergePin;
-    /** For the indexes of the files in the making. */
-    private long mergeReserve;
-
     private long mergeInputBytes;
     private long mergeFrom;
     private long seenAppended;
@@ -325,9 +322,6 @@ final class Spiller {
         mergeFrom = System.nanoTime();
         mergeInputBytes = mergingRuns.stream().mapToLong(ColdRun::bytes).sum() + others.stream().mapToLong(ColdFile::bytes).sum();
         store.mergeRate(pace.wanted(tier.runCount()));
-        // Taken now, even beyond the budget: while files are merged other memory makes room for it.
-        mergeReserve = mergingRuns.stream().mapToLong(ColdRun::memoryBytes).sum();
-        engine.reserveBeyond(mergeReserve);
         merging = store.merge(tier.files(choice.from, choice.to), others, choice.from == 0, log::takeNumber);
     }
 
@@ -337,7 +331,6 @@ final class Spiller {
         long read = mergeInputBytes;
         mergeInputBytes = 0;
         pins.changed(mergePin);
-        releaseReserve();
         try {
             List<ColdFile> merged = done.get();
             merges++;
@@ -367,14 +360,8 @@ final class Spiller {
         }
         end(packing, packPin);
         end(merging, mergePin);
-        releaseReserve();
         packing = null;
         merging = null;
-    }
-
-    private void releaseReserve() {
-        engine.reserveBeyond(-mergeReserve);
-        mergeReserve = 0;
     }
 
     private void end(Future<?> job, long pin) {

@@ -34,6 +34,7 @@ final class MergeOutputs implements AutoCloseable {
     private FileBuilder builder;
     private long segmentNumber;
     private long tombstones;
+    private int firstKeyGroup;
     private int keyGroup;
     private boolean isComplete;
 
@@ -52,6 +53,7 @@ final class MergeOutputs implements AutoCloseable {
             }
             if (builder == null) {
                 begin();
+                firstKeyGroup = key.keyGroup;
             }
             keyGroup = key.keyGroup;
             builder.add(key.keyGroup, key.identity, flags, key.key(), key.keyLength, value, valueLength);
@@ -82,7 +84,7 @@ final class MergeOutputs implements AutoCloseable {
         channel.force(true);
         channel.close();
         builder = null;
-        outputs.add(new MergeResult.Output(path, segmentNumber, written, tombstones));
+        outputs.add(new MergeResult.Output(path, segmentNumber, written, tombstones, firstKeyGroup, keyGroup));
     }
 
     /** Completes the last file and gives all their names. */

@@ -10,13 +10,19 @@ public final class MergeResult {
         private final Path path;
         private final long segmentNumber;
         private final long bytes;
+        private final long indexBytes;
         private final long entries;
         private final long liveEntries;
+        private final int firstKeyGroup;
+        private final int lastKeyGroup;
 
-        Output(Path path, long segmentNumber, FileStatistics written, long tombstones) {
+        Output(Path path, long segmentNumber, FileStatistics written, long tombstones, int firstKeyGroup, int lastKeyGroup) {
             this.path = path;
             this.segmentNumber = segmentNumber;
+            this.firstKeyGroup = firstKeyGroup;
+            this.lastKeyGroup = lastKeyGroup;
             this.bytes = written.bytes();
+            this.indexBytes = written.indexBytes();
             this.entries = written.entries();
             this.liveEntries = entries - tombstones;
         }
@@ -32,6 +38,21 @@ public final class MergeResult {
         /** Length of the file. */
         public long bytes() {
             return bytes;
+        }
+
+        /** What filter and index take in memory when the file is opened, about. */
+        public long indexBytes() {
+            return indexBytes;
+        }
+
+        /** Of its first entry. */
+        public int firstKeyGroup() {
+            return firstKeyGroup;
+        }
+
+        /** Of its last entry. */
+        public int lastKeyGroup() {
+            return lastKeyGroup;
         }
 
         /** All entries, tombstones too. */

@@ -17,6 +17,8 @@ class MergePolicyTest {
     private static final long SEGMENT = 64 << 20;
     /** An index takes so much of its run. */
     private static final long INDEX_SHARE = 60;
+    /** Keys of a run, where keys are overwritten. */
+    private static final int PER_RUN = 200;
 
     private static long[][] noneDead(int runs) {
         return new long[runs][runs];
@@ -96,6 +98,7 @@ class MergePolicyTest {
         private static final int ENTRY = 10;
 
         private final int tombstone;
+        private long indexRoom = Long.MAX_VALUE;
 
         /** With tombstones of so many bytes. */
         Runs(int tombstone) {
@@ -141,7 +144,7 @@ class MergePolicyTest {
                     }
                 }
             }
-            return MergePolicyTest.choose(sizes, tombstones, dead);
+            return MergePolicy.choose(figures(sizes, tombstones, dead), indexRoom);
         }
 
         private void merge(MergePolicy.Choice choice) {
@@ -168,20 +171,23 @@ class MergePolicyTest {
     @Test
     void overwrites() {
         Runs runs = new Runs(Runs.ENTRY);
-        Random random = new Random(1);
         int keys = 4_000;
-        int perRun = 200;
+        overwrite(runs, keys);
+        assertTrue(runs.widest < 2L * keys * Runs.ENTRY, "files take " + (double) runs.widest / (keys * Runs.ENTRY));
+        double amplification = (double) runs.written / (400L * PER_RUN * Runs.ENTRY);
+        assertTrue(amplification < 4, "merges write " + amplification);
+    }
+
+    private static void overwrite(Runs runs, int keys) {
+        Random random = new Random(1);
         for (int i = 0; i < 400; i++) {
             TreeMap<Integer, Boolean> run = new TreeMap<>();
-            while (run.size() < perRun) {
+            while (run.size() < PER_RUN) {
                 run.put(random.nextInt(keys), true);
             }
             runs.add(run);
             assertTrue(runs.runs.size() <= 18, runs.runs.size() + " runs");
         }
-        assertTrue(runs.widest < 2L * keys * Runs.ENTRY, "files take " + (double) runs.widest / (keys * Runs.ENTRY));
-        double amplification = (double) runs.written / (400L * perRun * Runs.ENTRY);
-        assertTrue(amplification < 4, "merges write " + amplification);
     }
 
     /** State that comes and goes in order, as a join's or a window's: what is dead goes unwritten, so that a byte is not written twice again. */
@@ -221,27 +227,38 @@ class MergePolicyTest {
         }
     }
 
-    /** Where indexes have no room, the newest runs that have are merged, six at least; then none. Nor is space freed that takes more room. */
+    /** What is dead goes sooner where its indexes leave too little for records, but not when it is next to nothing. */
     @Test
-    void roomForIndexesIsKept() {
-        long[] sizes = {600, 600, 600, 600, 600, 600, 600, 600, 600, 600, 600, 600};
-        MergePolicy.Figures figures = figures(sizes, new long[12], noneDead(12));
-        assertEquals("0..12 beside []", text(MergePolicy.choose(figures, 120)));
-        assertEquals("6..12 beside []", text(MergePolicy.choose(figures, 69)));
-        assertNull(MergePolicy.choose(figures, 59));
-        assertNull(MergePolicy.choose(figures, -1));
-        for (int dead = 0; dead < 6; dead++) {
-            figures.dead[dead][11] = 540;
-        }
-        assertEquals("0..6 beside [11]", text(MergePolicy.choose(figures, 60)));
-        assertEquals("0..2 beside [11]", text(MergePolicy.choose(figures, 20)));
-        assertNull(MergePolicy.choose(figures, -1));
+    void deadIsFreedSoonerWhereIndexesAreShort() {
+        long[] sizes = {6_000, 2_000, 600};
+        MergePolicy.Figures figures = figures(sizes, new long[3], noneDead(3));
+        figures.dead[0][1] = 1_600;
+        long indexes = (6_000 + 2_000 + 600) / INDEX_SHARE;
+        assertNull(MergePolicy.choose(figures, 2 * indexes));
+        assertEquals("0..1 beside [1]", text(MergePolicy.choose(figures, indexes * 95 / 100)));
+        figures.dead[0][1] = 1_000;
+        assertNull(MergePolicy.choose(figures, indexes / 2));
     }
 
-    /** State that grows to fifty times its memory, a segment at a time: indexes old and new are never over the share, and runs stay few. */
+    /** The same in the long run: where twice the indexes of what is alive would be too much, files stay below, for more writing; where even those are, it ends. */
     @Test
-    void growthStaysWithinMemory() {
-        long budget = 256 << 20;
+    void overwritesWhereIndexesAreShort() {
+        int keys = 4_000;
+        for (double room : new double[] {1.5, 1.2, 0.5}) {
+            Runs runs = new Runs(Runs.ENTRY);
+            runs.indexRoom = (long) (room * keys * Runs.ENTRY / INDEX_SHARE);
+            overwrite(runs, keys);
+            double widest = (double) runs.widest / (keys * Runs.ENTRY);
+            double amplification = (double) runs.written / (400L * PER_RUN * Runs.ENTRY);
+            assertTrue(widest <= Math.max(room, 1 + MergePolicy.DEAD_SHARE_LEAST) + 0.02, "room " + room + ", files take " + widest);
+            assertTrue(amplification < 6, "room " + room + ", merges write " + amplification);
+        }
+    }
+
+    /** State that grows to fifty times its memory, a segment at a time, indexes most of it at the end: runs stay few. */
+    @Test
+    void growthKeepsRunsFew() {
+        long room = 192 << 20;
         Random random = new Random(1);
         List<Long> runs = new ArrayList<>();
         int most = 0;
@@ -250,14 +267,12 @@ class MergePolicyTest {
             while (true) {
                 long[] sizes = runs.stream().mapToLong(Long::longValue).toArray();
                 MergePolicy.Figures figures = figures(sizes, new long[sizes.length], noneDead(sizes.length));
-                long index = Arrays.stream(figures.indexes).sum();
-                MergePolicy.Choice choice = MergePolicy.choose(figures, budget * 3 / 4 - index);
+                MergePolicy.Choice choice = MergePolicy.choose(figures, room);
                 if (choice == null) {
                     break;
                 }
                 List<Long> merged = runs.subList(choice.from, choice.to);
                 long size = merged.stream().mapToLong(Long::longValue).sum();
-                assertTrue(index + size / INDEX_SHARE <= budget * 3 / 4);
                 merged.clear();
                 runs.add(choice.from, size);
             }

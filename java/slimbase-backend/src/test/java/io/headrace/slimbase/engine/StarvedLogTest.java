@@ -6,7 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import org.junit.jupiter.api.Test;
 
 /**
- * Where indexes take most of the memory, as during a merge of nearly everything, what is written still becomes files of a size. A file for
+ * Where indexes or other operators take most of the memory, what is written still becomes files of a size. A file for
  * every few records would be one more for each lookup to ask, and appends would wait for merges: 2,000 files were seen (bench/NOTES.md).
  */
 class StarvedLogTest {
@@ -28,12 +28,12 @@ class StarvedLogTest {
             put(engine, scratch, 0, OLD);
             // From here on segments should leave memory, and none of it is theirs.
             long reserve = (long) (BUDGET_BYTES * WITHOUT_RECORDS) - (budget.usedBytes() - engine.logBytes());
-            engine.reserveBeyond(reserve);
+            budget.release(-reserve);
             long before = engine.takeNumber();
             put(engine, scratch, OLD, OLD + NEW);
             long taken = engine.takeNumber() - before;
             assertTrue(taken < 4 * FILES, "numbers of segments and files taken: " + taken + ", of so many that are large enough: " + FILES);
-            engine.reserveBeyond(-reserve);
+            budget.release(reserve);
             read(engine, scratch, 0, READ);
             for (long key = OLD; key < OLD + NEW; key += 97) {
                 assertEquals(key, Memory.getLong(Record.valueAddress(find(engine, scratch, key))));
