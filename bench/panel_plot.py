@@ -15,6 +15,8 @@ PANEL_PX = (640, 84)
 GAP_PX = 34
 TICKS_X, TICKS_Y = 8, 3
 BOUND_COLOUR = "#999"
+# Of a step, beyond the last mark: the end of a run that took a moment longer than asked for.
+OVER = 0.05
 Points = Sequence[tuple[float, float]]
 
 
@@ -45,7 +47,7 @@ def render_panels(title: str, panels: Sequence[Panel], x_unit: str) -> str:
         raise ValueError("nothing to draw")
     last_x = max(x for panel in panels for points in panel.series.values() for x, _ in points)
     step = round_step(last_x, TICKS_X)
-    high_x = max(math.ceil(last_x / step) * step, step)
+    high_x = max(math.ceil(last_x / step - OVER) * step, step)
     bottom = TOP_PX + len(panels) * (PANEL_PX[1] + GAP_PX) - GAP_PX
     width, height = LEFT_PX + PANEL_PX[0] + RIGHT_PX, bottom + BOTTOM_PX
     parts = [

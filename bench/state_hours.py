@@ -147,7 +147,8 @@ def judge(
         stall_ms: longest time that an operation may take, or None for no bound.
     """
     ended = end.get("end") == "done"
-    verdicts = [Verdict(f"came to its end with right values: {end.get('end')}, {end.get('message', '')}", ended)]
+    said = ", ".join(str(end[name]) for name in ("end", "message") if end.get(name))
+    verdicts = [Verdict(f"came to its end with right values: {said}", ended)]
     if len(windows) < WINDOWS_MIN:
         return [*verdicts, Verdict(f"at least {WINDOWS_MIN} windows to compare: {len(windows)}", False)]
     held = max(window["resident_bytes"] for window in windows)
