@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 from state_plot import short
-from svg_chart import SERIES_COLOURS, round_step
+from svg_chart import SERIES_COLOURS, document, round_step
 
 LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 64, 24, 54, 40
 PANEL_PX = (640, 84)
@@ -49,13 +49,7 @@ def render_panels(title: str, panels: Sequence[Panel], x_unit: str) -> str:
     step = round_step(last_x, TICKS_X)
     high_x = max(math.ceil(last_x / step - OVER) * step, step)
     bottom = TOP_PX + len(panels) * (PANEL_PX[1] + GAP_PX) - GAP_PX
-    width, height = LEFT_PX + PANEL_PX[0] + RIGHT_PX, bottom + BOTTOM_PX
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        f'font-family="sans-serif" font-size="10.5" role="img" aria-label="{escape(title)}">',
-        '<rect width="100%" height="100%" fill="white"/>',
-        f'<text x="8" y="18" font-size="14" font-weight="bold">{escape(title)}</text>',
-    ]
+    parts: list[str] = []
     marks = [step * i for i in range(round(high_x / step) + 1)]
     for number, panel in enumerate(panels):
         parts += _panel(panel, TOP_PX + number * (PANEL_PX[1] + GAP_PX), marks)
@@ -64,7 +58,7 @@ def render_panels(title: str, panels: Sequence[Panel], x_unit: str) -> str:
         for x in marks
     ]
     parts.append(f'<text x="{LEFT_PX}" y="{bottom + 30}" fill="#555">{escape(x_unit)}</text>')
-    return "\n".join([*parts, "</svg>"]) + "\n"
+    return document(title, (LEFT_PX + PANEL_PX[0] + RIGHT_PX, bottom + BOTTOM_PX), parts)
 
 
 def _across(x: float, marks: Sequence[float]) -> float:

@@ -16,7 +16,7 @@ from typing import Any
 
 from panel_plot import Panel, render_panels
 from state_hours import STALL_MS, held_bytes_max, mean
-from state_report import table
+from state_report import table, write_files
 from state_setup import MIB, ROOT
 
 Window = Mapping[str, Any]
@@ -173,9 +173,7 @@ def main() -> int:
     notes = options.notes.read_text("utf-8") if options.notes else ""
     more = {"name": options.name, "commit": options.commit, "notes": notes}
     files = render_report({**json.loads(options.result.read_text("utf-8")), **more})
-    options.out.mkdir(parents=True, exist_ok=True)
-    for name, text in files.items():
-        (options.out / name).write_text(text, "utf-8")
+    write_files(files, options.out)
     return 0
 
 

@@ -42,6 +42,13 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join(lines)
 
 
+def write_files(files: Mapping[str, str], folder: Path) -> None:
+    """Texts by file name into the folder, which is made if need be."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name).write_text(text, "utf-8")
+
+
 def render_report(result: Result) -> dict[str, str]:
     """All files by name: the page and its plots."""
     files: dict[str, str] = {}
@@ -222,9 +229,7 @@ def main() -> int:
     )
     options = parser.parse_args()
     files = render_report({**json.loads(options.result.read_text("utf-8")), "notes": options.note})
-    options.out.mkdir(parents=True, exist_ok=True)
-    for name, text in files.items():
-        (options.out / name).write_text(text, "utf-8")
+    write_files(files, options.out)
     return 0
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from curve_plot import render_curves
 from state_plot import short
-from state_report import table
+from state_report import table, write_files
 from state_restores import FIGURES
 from state_setup import MIB, ROOT
 from state_tiers import BACKENDS, CHECKPOINT_RATIO, JOIN_READ_EVERY, PEERS, PHASES
@@ -245,9 +245,7 @@ def main() -> int:
     parser.add_argument("--note", action="append", default=[], help="a line at the end")
     options = parser.parse_args()
     files = render_report({**json.loads(options.result.read_text("utf-8")), "notes": options.note})
-    options.out.mkdir(parents=True, exist_ok=True)
-    for name, text in files.items():
-        (options.out / name).write_text(text, "utf-8")
+    write_files(files, options.out)
     return 0
 
 

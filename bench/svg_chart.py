@@ -40,17 +40,23 @@ class Frame:
     def render(self, chart: Chart, parts: Sequence[str]) -> str:
         """The document: title and units, and the given parts between them."""
         width, height = self.left + self.plot[0] + self.right, self.top + self.plot[1] + self.bottom
-        head = (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-            f'font-family="sans-serif" font-size="10.5" role="img" aria-label="{escape(chart.title)}">'
-            f'<rect width="100%" height="100%" fill="white"/>'
-            f'<text x="8" y="18" font-size="14" font-weight="bold">{escape(chart.title)}</text>'
-        )
         units = (
             f'<text x="{self.left}" y="{height - 8}" fill="#555">{escape(chart.x_unit)}</text>'
             f'<text x="8" y="{self.top - 8}" fill="#555">{escape(chart.y_unit)}</text>'
         )
-        return "\n".join([head, *parts, units, "</svg>"]) + "\n"
+        return document(chart.title, (width, height), [*parts, units])
+
+
+def document(title: str, size_px: tuple[int, int], parts: Sequence[str]) -> str:
+    """An SVG document of this width and height, with its title, around the parts."""
+    width, height = size_px
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+        f'font-family="sans-serif" font-size="10.5" role="img" aria-label="{escape(title)}">'
+        f'<rect width="100%" height="100%" fill="white"/>'
+        f'<text x="8" y="18" font-size="14" font-weight="bold">{escape(title)}</text>'
+    )
+    return "\n".join([head, *parts, "</svg>"]) + "\n"
 
 
 def round_step(span: float, ticks: int) -> float:

@@ -3,7 +3,6 @@ package io.headrace.slimbase.cold;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
-import io.headrace.slimbase.SlimBaseOptions.NativeMode;
 import io.headrace.slimbase.engine.SlimBaseException;
 import io.headrace.slimbase.suites.SuiteBackends;
 import java.io.File;
@@ -27,10 +26,8 @@ import org.apache.flink.api.common.typeutils.base.LongSerializer;
 import org.apache.flink.api.common.typeutils.base.StringSerializer;
 import org.apache.flink.runtime.operators.testutils.MockEnvironment;
 import org.apache.flink.runtime.state.AbstractKeyedStateBackend;
-import org.apache.flink.runtime.state.KeyGroupRange;
 import org.apache.flink.runtime.state.VoidNamespace;
 import org.apache.flink.runtime.state.VoidNamespaceSerializer;
-import org.apache.flink.runtime.state.ttl.MockTtlTimeProvider;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -45,15 +42,7 @@ class BeyondMemoryTest {
 
     @BeforeEach
     void open() throws Exception {
-        backend =
-                SuiteBackends.keyed(
-                        SuiteBackends.slimBase(NativeMode.AUTO),
-                        environment,
-                        LongSerializer.INSTANCE,
-                        KEY_GROUPS,
-                        new KeyGroupRange(0, KEY_GROUPS - 1),
-                        new MockTtlTimeProvider(),
-                        List.of());
+        backend = SuiteBackends.slimBaseOfLongs(environment, KEY_GROUPS);
     }
 
     @AfterEach

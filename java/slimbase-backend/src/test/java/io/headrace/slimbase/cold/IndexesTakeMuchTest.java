@@ -2,21 +2,17 @@ package io.headrace.slimbase.cold;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.headrace.slimbase.SlimBaseOptions.NativeMode;
 import io.headrace.slimbase.suites.SuiteBackends;
 import java.io.File;
 import java.io.IOException;
-import java.util.List;
 import java.util.Random;
 import org.apache.flink.api.common.state.ValueState;
 import org.apache.flink.api.common.state.ValueStateDescriptor;
 import org.apache.flink.api.common.typeutils.base.LongSerializer;
 import org.apache.flink.runtime.operators.testutils.MockEnvironment;
 import org.apache.flink.runtime.state.AbstractKeyedStateBackend;
-import org.apache.flink.runtime.state.KeyGroupRange;
 import org.apache.flink.runtime.state.VoidNamespace;
 import org.apache.flink.runtime.state.VoidNamespaceSerializer;
-import org.apache.flink.runtime.state.ttl.MockTtlTimeProvider;
 import org.junit.jupiter.api.Test;
 
 /**
@@ -33,15 +29,7 @@ class IndexesTakeMuchTest {
     @Test
     void filesStaySmall() throws Exception {
         try (MockEnvironment environment = MockEnvironment.builder().setManagedMemorySize(MEMORY_BYTES).build()) {
-            AbstractKeyedStateBackend<Long> backend =
-                    SuiteBackends.keyed(
-                            SuiteBackends.slimBase(NativeMode.AUTO),
-                            environment,
-                            LongSerializer.INSTANCE,
-                            KEY_GROUPS,
-                            new KeyGroupRange(0, KEY_GROUPS - 1),
-                            new MockTtlTimeProvider(),
-                            List.of());
+            AbstractKeyedStateBackend<Long> backend = SuiteBackends.slimBaseOfLongs(environment, KEY_GROUPS);
             ValueState<Long> values =
                     backend.getPartitionedState(
                             VoidNamespace.INSTANCE,

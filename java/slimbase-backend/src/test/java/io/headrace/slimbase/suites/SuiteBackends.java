@@ -4,8 +4,10 @@ import io.headrace.slimbase.SlimBaseOptions;
 import io.headrace.slimbase.SlimBaseOptions.NativeMode;
 import io.headrace.slimbase.SlimBaseStateBackend;
 import java.util.Collection;
+import java.util.List;
 import org.apache.flink.api.common.JobID;
 import org.apache.flink.api.common.typeutils.TypeSerializer;
+import org.apache.flink.api.common.typeutils.base.LongSerializer;
 import org.apache.flink.configuration.Configuration;
 import org.apache.flink.configuration.MemorySize;
 import org.apache.flink.core.fs.CloseableRegistry;
@@ -17,6 +19,7 @@ import org.apache.flink.runtime.state.AbstractStateBackend;
 import org.apache.flink.runtime.state.KeyGroupRange;
 import org.apache.flink.runtime.state.KeyedStateBackendParametersImpl;
 import org.apache.flink.runtime.state.KeyedStateHandle;
+import org.apache.flink.runtime.state.ttl.MockTtlTimeProvider;
 import org.apache.flink.runtime.state.ttl.TtlTimeProvider;
 
 /** The backends that suites and differential tests run on. */
@@ -56,6 +59,18 @@ public final class SuiteBackends {
             Collection<KeyedStateHandle> handles)
             throws Exception {
         return keyed(backend, environment, keySerializer, keyGroups, range, clock, handles, new UnregisteredMetricsGroup());
+    }
+
+    /** SlimBase as it is by default, for all key groups and keys that are longs, with nothing restored. */
+    public static AbstractKeyedStateBackend<Long> slimBaseOfLongs(Environment environment, int keyGroups) throws Exception {
+        return keyed(
+                slimBase(NativeMode.AUTO),
+                environment,
+                LongSerializer.INSTANCE,
+                keyGroups,
+                new KeyGroupRange(0, keyGroups - 1),
+                new MockTtlTimeProvider(),
+                List.of());
     }
 
     /** With its metrics in a group of the caller's. */
